@@ -1,0 +1,100 @@
+/**
+ * Queue names and what travels through Redis. Every payload carries `v`; it is parsed when it is put in and again when
+ * it is taken out, so a worker of another version sees at once that a payload is not its own.
+ */
+import { z } from "zod";
+import { ingestRequestSchema } from "./datasets.ts";
+import { jobIdSchema, nameSchema, sha256Schema } from "./names.ts";
+import { topKSchema } from "./prediction.ts";
+import { trainRequestSchema } from "./training.ts";
+
+/** Raise when a payload changes in a way that an older worker would misread. */
+export const PAYLOAD_VERSION = 1;
+
+/**
+ * `train`, `ingest` and `predict` hold jobs; `shard` the pieces of a predict job; `image` single images, which so never
+ * wait behind shards.
+ */
+export const queueNameSchema = z.enum(["train", "ingest", "predict", "shard", "image"]);
+export type QueueName = z.infer<typeof queueNameSchema>;
+export const queueNames = queueNameSchema.options;
+
+const v = z.literal(PAYLOAD_VERSION);
+const pinnedDataset = z.strictObject({ name: nameSchema, version: sha256Schema });
+
+/** The API pins names to versions and ids when it accepts a job, so a job never changes under its owner's hands. */
+export const trainPayloadSchema = z.strictObject({
+  v,
+  job: jobIdSchema,
+  request: trainRequestSchema.extend({ dataset: pinnedDataset }),
+});
+export type TrainPayload = z.infer<typeof trainPayloadSchema>;
+
+export const ingestPayloadSchema = z.strictObject({
+  v,
+  job: jobIdSchema,
+  request: ingestRequestSchema,
+  /** Store key of the uploaded archive; the ingest's end removes it. */
+  archive: z.string().min(1),
+});
+export type IngestPayload = z.infer<typeof ingestPayloadSchema>;
+
+export const predictPayloadSchema = z.strictObject({
+  v,
+  job: jobIdSchema,
+  /** Model id (never an alias). */
+  model: nameSchema,
+  /** What to read: one of both. */
+  dataset: pinnedDataset.extend({ split: z.enum(["train", "val", "all"]) }).optional(),
+  /** Store key of the list of image digests, a JSON array. */
+  imageList: z.string().optional(),
+  topK: topKSchema,
+  maxFailureRate: z.number(),
+  priority: z.int(),
+});
+export type PredictPayload = z.infer<typeof predictPayloadSchema>;
+
+export const shardPayloadSchema = z.strictObject({
+  v,
+  job: jobIdSchema,
+  /** Position in the job's plan, from 0. */
+  shard: z.int().min(0),
+  /** Store key of the shard's inputs, one JSON line each. */
+  inputs: z.string().min(1),
+  images: z.int().positive(),
+  model: nameSchema,
+  topK: topKSchema,
+});
+export type ShardPayload = z.infer<typeof shardPayloadSchema>;
+
+/** One line of a shard's inputs. */
+export const shardInputSchema = z.strictObject({
+  image: z.string(),
+  sha256: sha256Schema,
+  label: z.string().optional(),
+});
+export type ShardInput = z.infer<typeof shardInputSchema>;
+
+export const imagePayloadSchema = z.strictObject({
+  v,
+  id: z.string().min(1),
+  /** Store key of the image's bytes; the API removes it when it has answered. */
+  image: z.string().min(1),
+  model: nameSchema,
+  topK: topKSchema,
+  /** Redis channel that the answer is published on. */
+  replyTo: z.string().min(1),
+  /** Milliseconds since the epoch after which nobody waits for the answer any more. */
+  deadline: z.int(),
+});
+export type ImagePayload = z.infer<typeof imagePayloadSchema>;
+
+export const payloadSchemas = {
+  train: trainPayloadSchema,
+  ingest: ingestPayloadSchema,
+  predict: predictPayloadSchema,
+  shard: shardPayloadSchema,
+  image: imagePayloadSchema,
+} as const;
+
+export type Payloads = { [Q in QueueName]: z.infer<(typeof payloadSchemas)[Q]> };

@@ -1,0 +1,49 @@
+/** A worker process' connection to Redis and what hangs on it. */
+import type { Redis } from "ioredis";
+import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
+import { checkRedis, openConsumer, type RedisFacts, whenReady } from "./connection.ts";
+import { type Heartbeat, startHeartbeat } from "./fleet.ts";
+import type { QueueConfig } from "./job-queue.ts";
+import { type Keys, keysOf } from "./keys.ts";
+import { JobRecords } from "./records.ts";
+
+export class QueueConsumer {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly records: JobRecords;
+  readonly bull: BullQueues;
+  readonly facts: RedisFacts;
+  #heartbeat: Heartbeat | undefined;
+  readonly #onError: (error: Error) => void;
+
+  private constructor(redis: Redis, config: QueueConfig, facts: RedisFacts, onError: (error: Error) => void) {
+    this.redis = redis;
+    this.keys = keysOf(config.namespace);
+    this.records = new JobRecords(redis, this.keys, config.retentionSeconds);
+    this.bull = openBullQueues(redis, this.keys, onError);
+    this.facts = facts;
+    this.#onError = onError;
+  }
+
+  /** Waits for Redis (`queue_unavailable` after 30 s); refuses a server that would lose jobs. */
+  static async open(config: QueueConfig, onError: (error: Error) => void): Promise<QueueConsumer> {
+    const redis = openConsumer(config.redisUrl, onError);
+    try {
+      await whenReady(redis, 30_000);
+      return new QueueConsumer(redis, config, await checkRedis(redis), onError);
+    } catch (error) {
+      redis.disconnect();
+      throw error;
+    }
+  }
+
+  startHeartbeat(describe: Parameters<typeof startHeartbeat>[2]): void {
+    this.#heartbeat = startHeartbeat(this.redis, this.keys, describe, this.#onError);
+  }
+
+  async close(): Promise<void> {
+    await this.#heartbeat?.stop().catch(this.#onError);
+    await closeBullQueues(this.bull);
+    this.redis.disconnect();
+  }
+}

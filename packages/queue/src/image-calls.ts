@@ -1,0 +1,119 @@
+/**
+ * Single images: a question and its answer. The image's bytes lie in the store; the entry in the queue holds their key;
+ * the answer is published to the process that asked and is never kept in Redis. Nobody retries: the caller is waiting
+ * and decides itself.
+ */
+import {
+  fromRecord,
+  type ImageAnswer,
+  type ImagePayload,
+  imagePayloadSchema,
+  imageReplySchema,
+  PAYLOAD_VERSION,
+  problem,
+  toProblem,
+} from "@cardinal/contracts";
+import type { Redis } from "ioredis";
+import { ulid } from "ulid";
+import { openBullWorker, type QueueWorker, refuseNewer, type WorkerEvents } from "./bull-worker.ts";
+import { guarded, openConsumer } from "./connection.ts";
+import type { QueueConsumer } from "./consumer.ts";
+import type { JobQueue, QueueConfig } from "./job-queue.ts";
+import { jobOptions } from "./policy.ts";
+
+/** The asking side, one per API process. */
+export class ImageCaller {
+  readonly #queue: JobQueue;
+  readonly #subscriber: Redis;
+  readonly #channel: string;
+  readonly #open = new Map<string, { resolve(answer: ImageAnswer): void; reject(error: Error): void }>();
+
+  private constructor(queue: JobQueue, subscriber: Redis, channel: string) {
+    this.#queue = queue;
+    this.#subscriber = subscriber;
+    this.#channel = channel;
+    subscriber.on("message", (_, text: string) => this.#onReply(text));
+  }
+
+  static async open(config: QueueConfig, queue: JobQueue, onError: (error: Error) => void): Promise<ImageCaller> {
+    const channel = queue.internals.keys.reply(ulid());
+    const subscriber = openConsumer(config.redisUrl, onError);
+    await subscriber.subscribe(channel);
+    return new ImageCaller(queue, subscriber, channel);
+  }
+
+  /** Throws what the worker answered, or `model_warming` when no worker has answered in `timeoutMs`. */
+  async ask(
+    question: Pick<ImagePayload, "image" | "model" | "topK">,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<ImageAnswer> {
+    const id = `image-${ulid().toLowerCase()}`;
+    const payload = imagePayloadSchema.parse({
+      v: PAYLOAD_VERSION,
+      id,
+      ...question,
+      replyTo: this.#channel,
+      deadline: Date.now() + timeoutMs,
+    });
+    const { bull } = this.#queue.internals;
+    const { promise, resolve, reject } = Promise.withResolvers<ImageAnswer>();
+    const onAbort = () => reject(problem("cancelled", "the client went away"));
+    const timer = setTimeout(
+      () => reject(problem("model_warming", `no worker has answered within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
+    // It may reject before it is waited for, while the question is still being put.
+    promise.catch(() => {});
+    this.#open.set(id, { resolve, reject });
+    signal.addEventListener("abort", onAbort, { once: true });
+    let answered = false;
+    try {
+      await guarded(() => bull.image.add("image", payload, jobOptions("image", id, 1)));
+      const answer = await promise;
+      answered = true;
+      return answer;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      this.#open.delete(id);
+      // Nobody waits for it any more: an image that no worker has begun costs no compute.
+      if (!answered) await bull.image.remove(id).catch(() => 0);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const call of this.#open.values()) call.reject(problem("shutting_down", "the API is shutting down"));
+    this.#subscriber.disconnect();
+  }
+
+  #onReply(text: string): void {
+    const reply = imageReplySchema.parse(JSON.parse(text));
+    const call = this.#open.get(reply.id);
+    if (!call) return;
+    if ("answer" in reply) call.resolve(reply.answer);
+    else call.reject(fromRecord(reply.error));
+  }
+}
+
+export interface ImageWorkerOptions {
+  concurrency: number;
+  handle(payload: ImagePayload, signal: AbortSignal): Promise<ImageAnswer>;
+  events: WorkerEvents;
+}
+
+/** The answering side, in predict-workers. */
+export function createImageWorker(consumer: QueueConsumer, options: ImageWorkerOptions): QueueWorker {
+  return openBullWorker(consumer, "image", options.concurrency, options.events, async (job, token, stop) => {
+    await refuseNewer(job, token);
+    const payload = imagePayloadSchema.parse(job.data);
+    if (Date.now() > payload.deadline) return;
+    const reply = (body: object) =>
+      consumer.redis.publish(payload.replyTo, JSON.stringify({ id: payload.id, ...body }));
+    try {
+      await reply({ answer: await options.handle(payload, stop.signal) });
+    } catch (error) {
+      await reply({ error: toProblem(error).toRecord() });
+    }
+  });
+}

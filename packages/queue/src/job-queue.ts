@@ -1,0 +1,269 @@
+/**
+ * The producer's side: accept jobs, show them, cancel them, count them. Used by the API, any number of processes of it.
+ *
+ * A job is accepted when its record is written; adding it to BullMQ comes after. A process that dies between the two
+ * leaves a record without an entry, which `repair` finds and adds (as it does after Redis lost an entry).
+ */
+import { createHash } from "node:crypto";
+import {
+  hasEnded,
+  type JobKind,
+  type JobState,
+  type Payloads,
+  payloadSchemas,
+  problem,
+  type QueueName,
+  queueNames,
+  type WorkerView,
+} from "@cardinal/contracts";
+import type { Redis } from "ioredis";
+import { ulid } from "ulid";
+import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
+import { checkRedis, guarded, openProducer, type RedisFacts, whenReady } from "./connection.ts";
+import { forgetDeadWorkers, listWorkers } from "./fleet.ts";
+import { type Keys, keysOf } from "./keys.ts";
+import { jobOptions, policies } from "./policy.ts";
+import { type JobRecord, JobRecords } from "./records.ts";
+
+export interface QueueConfig {
+  redisUrl: string;
+  /** Prefix of every key, so that several Cardinals can share a Redis. */
+  namespace: string;
+  /** How long ended jobs can be asked for, in seconds. */
+  retentionSeconds: number;
+}
+
+export interface QueueDepth {
+  waiting: number;
+  active: number;
+  delayed: number;
+  oldestWaitingSeconds: number;
+}
+
+/** A record that was not touched for so long and has no BullMQ entry was left behind by a process that died. */
+const LEFT_BEHIND_MS = 30_000;
+
+export class JobQueue {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #records: JobRecords;
+  readonly #bull: BullQueues;
+
+  private constructor(redis: Redis, keys: Keys, records: JobRecords, bull: BullQueues) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#records = records;
+    this.#bull = bull;
+  }
+
+  /** Throws `queue_unavailable` or `redis_misconfigured`. `onError` hears of connection errors later on. */
+  static async open(config: QueueConfig, onError: (error: Error) => void): Promise<JobQueue> {
+    const redis = openProducer(config.redisUrl, onError);
+    try {
+      await whenReady(redis);
+      await checkRedis(redis);
+    } catch (error) {
+      redis.disconnect();
+      throw error;
+    }
+    const keys = keysOf(config.namespace);
+    const records = new JobRecords(redis, keys, config.retentionSeconds);
+    return new JobQueue(redis, keys, records, openBullQueues(redis, keys, onError));
+  }
+
+  static newId(kind: JobKind): string {
+    return `${kind}-${ulid().toLowerCase()}`;
+  }
+
+  /**
+   * Accepts a job. With an Idempotency-Key the same request gives the job of the first time (`created` false), another
+   * request under the same key throws `idempotency_conflict`.
+   */
+  async enqueue<K extends JobKind>(
+    kind: K,
+    payload: Payloads[K],
+    options: { request: Record<string, unknown>; priority: number; idempotencyKey?: string },
+  ): Promise<{ job: JobRecord; created: boolean }> {
+    const parsed = payloadSchemas[kind].parse(payload) as Payloads[K];
+    return guarded(async () => {
+      const idempotency = options.idempotencyKey && {
+        keyDigest: sha256(`${kind}\n${options.idempotencyKey}`),
+        requestDigest: sha256(JSON.stringify(options.request)),
+      };
+      const { outcome, id } = await this.#records.create({
+        id: parsed.job,
+        kind,
+        request: options.request,
+        payload: parsed,
+        priority: options.priority,
+        ...(idempotency && { idempotency }),
+      });
+      if (outcome === "conflict") {
+        throw problem("idempotency_conflict", "the Idempotency-Key was used with another request", { job: id });
+      }
+      if (outcome === "created") await this.#add(kind, id, parsed, options.priority);
+      const job = await this.#records.get(id);
+      if (!job) throw problem("internal_error", `job ${id} vanished while it was accepted`);
+      return { job, created: outcome === "created" };
+    });
+  }
+
+  /** Throws `job_not_found`. */
+  async get(id: string): Promise<JobRecord> {
+    const job = await guarded(() => this.#records.get(id));
+    if (!job) throw problem("job_not_found", `there is no job ${id}`);
+    return job;
+  }
+
+  /** Jobs from the newest to the oldest, `after` the job with that id. */
+  async list(options: { kind?: JobKind; state?: JobState; after?: string; limit: number }): Promise<JobRecord[]> {
+    return guarded(async () => {
+      const found: JobRecord[] = [];
+      let start = options.after ? await this.#rankAfter(options.after) : 0;
+      while (found.length < options.limit) {
+        const ids = await this.#redis.zrevrange(this.#keys.jobs, start, start + 99);
+        if (ids.length === 0) break;
+        for (const job of await this.#records.getMany(ids)) {
+          if (!job || found.length === options.limit) continue;
+          if (options.kind && job.kind !== options.kind) continue;
+          if (options.state && job.state !== options.state) continue;
+          found.push(job);
+        }
+        start += ids.length;
+      }
+      return found;
+    });
+  }
+
+  /** Cancels a waiting or active job; a second cancel is a no-op. Throws `job_not_found`, `job_already_finished`. */
+  async cancel(id: string): Promise<{ job: JobRecord; before: JobState }> {
+    return guarded(async () => {
+      const known = await this.get(id);
+      const before = await this.#records.cancel(known.kind, id);
+      // Its entry would only find that the job has ended; an active one is held by a worker, which sees the record.
+      if (before === "waiting") await this.#bull[known.kind].remove(id).catch(() => 0);
+      return { job: await this.get(id), before };
+    });
+  }
+
+  workers(): Promise<WorkerView[]> {
+    return guarded(() => listWorkers(this.#redis, this.#keys));
+  }
+
+  /** Number of waiting jobs of a kind that were there before this one. */
+  async waitingBefore(job: JobRecord): Promise<number> {
+    return (await guarded(() => this.#redis.zrank(this.#keys.waiting(job.kind), job.id))) ?? 0;
+  }
+
+  /** Queue gauges, read from Redis, so the same from every replica of the API. */
+  async depths(): Promise<Record<QueueName, QueueDepth>> {
+    const entries = await guarded(() =>
+      Promise.all(queueNames.map(async (name) => [name, await this.#depth(name)] as const)),
+    );
+    return Object.fromEntries(entries) as Record<QueueName, QueueDepth>;
+  }
+
+  /** Throws `queue_unavailable` unless Redis answers now. */
+  async check(): Promise<RedisFacts> {
+    return guarded(() => checkRedis(this.#redis));
+  }
+
+  /** True for one caller at a time, for `seconds`. */
+  async becomeHousekeeper(seconds: number): Promise<boolean> {
+    return (
+      (await guarded(() => this.#redis.set(this.#keys.housekeeper, String(process.pid), "EX", seconds, "NX"))) === "OK"
+    );
+  }
+
+  /**
+   * Adds again what has a record that has not ended but no BullMQ entry, fails what was lost too often, and drops what
+   * has expired from the indices. Gives the ids that were added.
+   */
+  async repair(now = Date.now()): Promise<string[]> {
+    const added: string[] = [];
+    const open = await this.#redis.zrangebyscore(this.#keys.open, "-inf", now - LEFT_BEHIND_MS);
+    for (const job of await this.#records.getMany(open)) {
+      if (!job || hasEnded(job.state)) continue;
+      if (await this.#bull[job.kind].getJob(job.id)) continue;
+      if (job.attempts > policies[job.kind].lostWorkers) {
+        const message = `the job was begun ${job.attempts} times and never came to an end`;
+        await this.#records.finish(job.kind, job.id, undefined, { error: { code: "job_lost", message } });
+        continue;
+      }
+      await this.#add(job.kind, job.id, job.payload, job.priority);
+      added.push(job.id);
+    }
+    await this.#dropExpired();
+    await forgetDeadWorkers(this.#redis, this.#keys);
+    return added;
+  }
+
+  async close(): Promise<void> {
+    await closeBullQueues(this.#bull);
+    this.#redis.disconnect();
+  }
+
+  async #add(kind: JobKind, id: string, payload: unknown, priority: number): Promise<void> {
+    await this.#bull[kind].add(kind, payload, jobOptions(kind, id, priority));
+  }
+
+  async #rankAfter(id: string): Promise<number> {
+    const rank = await this.#redis.zrevrank(this.#keys.jobs, id);
+    if (rank === null) throw problem("invalid_request", "the cursor is unknown", { path: "cursor" });
+    return rank + 1;
+  }
+
+  async #depth(name: QueueName): Promise<QueueDepth> {
+    const queue = this.#bull[name];
+    const counts = await queue.getJobCounts("waiting", "prioritized", "active", "delayed");
+    const waiting = (counts.waiting ?? 0) + (counts.prioritized ?? 0);
+    return {
+      waiting,
+      active: counts.active ?? 0,
+      delayed: counts.delayed ?? 0,
+      oldestWaitingSeconds: waiting > 0 ? await this.#oldestWaiting(name) : 0,
+    };
+  }
+
+  /** For jobs exactly; for shards and images the age of the head of the line. */
+  async #oldestWaiting(name: QueueName): Promise<number> {
+    const [, since] = await this.#redis.zrange(this.#keys.waiting(name), "0", "0", "WITHSCORES");
+    let oldest = since === undefined ? undefined : Number(since);
+    if (oldest === undefined) {
+      const [head] = await this.#bull[name].getJobs(["waiting", "prioritized"], 0, 0, true);
+      oldest = head?.timestamp;
+    }
+    return oldest === undefined ? 0 : Math.max(0, (Date.now() - oldest) / 1000);
+  }
+
+  /** Records expire by themselves; their ids must leave the indices. Looks at the oldest thousand. */
+  async #dropExpired(): Promise<void> {
+    const ids = await this.#redis.zrange(this.#keys.jobs, "0", "999");
+    const records = await this.#records.getMany(ids);
+    const gone = ids.filter((_, index) => records[index] === undefined);
+    if (gone.length > 0) {
+      await this.#redis
+        .multi()
+        .zrem(this.#keys.jobs, ...gone)
+        .zrem(this.#keys.open, ...gone)
+        .exec();
+    }
+  }
+
+  /** For the image caller, which shares the connection. */
+  get internals() {
+    return { redis: this.#redis, keys: this.#keys, bull: this.#bull };
+  }
+}
+
+/** Why a waiting job waits, in words for its owner. */
+export function waitingReason(job: JobRecord, before: number, noWorker: string | undefined): string | undefined {
+  if (job.state !== "waiting") return undefined;
+  if (noWorker) return noWorker;
+  if (job.attempts > 0) return "waits for its next attempt";
+  return before === 0
+    ? "is next in line"
+    : `${before} ${job.kind} ${before === 1 ? "job waits" : "jobs wait"} before it`;
+}
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -1,0 +1,41 @@
+/** Every Redis key of Cardinal's own, below one namespace; BullMQ's lie below `<namespace>:q`. */
+import type { QueueName } from "@cardinal/contracts";
+
+export interface Keys {
+  readonly bull: string;
+  /** Hash: the record of a job. */
+  job(id: string): string;
+  /** Hash: shard number to image count, of the finished shards of a predict job. */
+  shards(id: string): string;
+  /** Sorted set of all jobs by the time they were made. */
+  readonly jobs: string;
+  /** Sorted set of the jobs that have not ended, by the same time. */
+  readonly open: string;
+  /** Sorted set of the waiting jobs of a queue, by the time since when they wait. */
+  waiting(queue: QueueName): string;
+  /** Hash: job id and request digest of an Idempotency-Key. */
+  idempotency(digest: string): string;
+  /** Sorted set of worker ids by when they were last seen, and their descriptions. */
+  readonly workers: string;
+  readonly workerViews: string;
+  /** Lock of the one process that does the housekeeping. */
+  readonly housekeeper: string;
+  /** Channel on which one API process hears answers to single images. */
+  reply(api: string): string;
+}
+
+export function keysOf(namespace: string): Keys {
+  return {
+    bull: `${namespace}:q`,
+    job: (id) => `${namespace}:job:${id}`,
+    shards: (id) => `${namespace}:shards:${id}`,
+    jobs: `${namespace}:jobs`,
+    open: `${namespace}:open`,
+    waiting: (queue) => `${namespace}:waiting:${queue}`,
+    idempotency: (digest) => `${namespace}:idem:${digest}`,
+    workers: `${namespace}:workers`,
+    workerViews: `${namespace}:worker-views`,
+    housekeeper: `${namespace}:housekeeper`,
+    reply: (api) => `${namespace}:reply:${api}`,
+  };
+}

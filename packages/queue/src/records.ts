@@ -1,0 +1,233 @@
+/**
+ * The record of a job: the truth about its state. BullMQ only decides which worker runs it and when; it knows no
+ * `cancelled`, and its own job entry is removed as soon as it ends.
+ *
+ * A record that has ended stays for `retentionSeconds` and then expires, so a Redis that must not evict does not fill
+ * up with finished jobs. What else a job leaves in Redis (its finished shards) expires with it.
+ */
+import { type JobKind, type JobState, type ProblemRecord, type Progress, problem } from "@cardinal/contracts";
+import type { Redis } from "ioredis";
+import type { Keys } from "./keys.ts";
+import { defineTransitions } from "./transitions.ts";
+
+export interface JobRecord {
+  id: string;
+  kind: JobKind;
+  state: JobState;
+  request: Record<string, unknown>;
+  payload: Record<string, unknown>;
+  priority: number;
+  attempts: number;
+  createdAt: Date;
+  waitingSince: Date;
+  startedAt?: Date;
+  finishedAt?: Date;
+  progress?: Progress;
+  result?: Record<string, unknown>;
+  error?: ProblemRecord;
+  /** Predict jobs: images answered, and images planned once the plan is made. */
+  done: number;
+  total?: number;
+}
+
+export interface NewJob {
+  id: string;
+  kind: JobKind;
+  request: Record<string, unknown>;
+  payload: Record<string, unknown>;
+  priority: number;
+  idempotency?: { keyDigest: string; requestDigest: string };
+}
+
+export interface Claim {
+  /** Grows with every claim of the job; names this run of it. */
+  fence: number;
+  attempts: number;
+  /** The shards of a predict job were added already. */
+  planned: boolean;
+  waitingSince: Date;
+}
+
+/** An Idempotency-Key is remembered for a day. */
+const IDEMPOTENCY_SECONDS = 24 * 3600;
+
+export class JobRecords {
+  readonly #redis: Redis;
+  readonly #keys: Keys;
+  readonly #retentionSeconds: number;
+
+  constructor(redis: Redis, keys: Keys, retentionSeconds: number) {
+    this.#redis = redis;
+    this.#keys = keys;
+    this.#retentionSeconds = retentionSeconds;
+    defineTransitions(redis);
+  }
+
+  /** `known`: the same request came before under the same Idempotency-Key; `id` is the job of then. */
+  async create(job: NewJob): Promise<{ outcome: "created" | "known" | "conflict"; id: string }> {
+    const now = Date.now();
+    const keys = this.#keys;
+    const [outcome, id] = await this.#redis.cardinalCreate(
+      keys.job(job.id),
+      keys.jobs,
+      keys.open,
+      keys.waiting(job.kind),
+      keys.idempotency(job.idempotency?.keyDigest ?? ""),
+      job.id,
+      now,
+      job.idempotency?.requestDigest ?? "",
+      IDEMPOTENCY_SECONDS,
+      ...fields({
+        kind: job.kind,
+        state: "waiting",
+        request: JSON.stringify(job.request),
+        payload: JSON.stringify(job.payload),
+        priority: job.priority,
+        attempts: 0,
+        fence: 0,
+        createdAt: now,
+        waitingSince: now,
+      }),
+    );
+    return { outcome, id };
+  }
+
+  async get(id: string): Promise<JobRecord | undefined> {
+    return parseRecord(id, await this.#redis.hgetall(this.#keys.job(id)));
+  }
+
+  async getMany(ids: readonly string[]): Promise<(JobRecord | undefined)[]> {
+    if (ids.length === 0) return [];
+    const pipeline = this.#redis.pipeline();
+    for (const id of ids) pipeline.hgetall(this.#keys.job(id));
+    const replies = (await pipeline.exec()) ?? [];
+    return replies.map(([error, hash], index) => {
+      if (error) throw error;
+      return parseRecord(ids[index]!, hash as Record<string, string>);
+    });
+  }
+
+  /** Takes the job for one run; undefined when it has ended (or its record is gone) and must not run. */
+  async claim(kind: JobKind, id: string): Promise<Claim | undefined> {
+    const [outcome, fence, attempts, planned, since] = await this.#redis.cardinalClaim(
+      this.#keys.job(id),
+      this.#keys.waiting(kind),
+      id,
+      Date.now(),
+    );
+    if (outcome !== "claimed") return undefined;
+    return {
+      fence: Number(fence),
+      attempts: Number(attempts),
+      planned: planned === "1",
+      waitingSince: new Date(Number(since)),
+    };
+  }
+
+  /**
+   * Writes fields of an active job (or only asks, without fields). Gives `ok`, or why the writer must stop: `cancelled`,
+   * `fenced` (a later claim), `missing`, or another state.
+   */
+  write(id: string, fence: number, values: Record<string, string | number> = {}): Promise<string> {
+    return this.#redis.cardinalWrite(this.#keys.job(id), fence, ...fields(values));
+  }
+
+  /** The first end wins: gives false when the job has ended before or another worker has it. Without fence: anybody. */
+  async finish(
+    kind: JobKind,
+    id: string,
+    fence: number | undefined,
+    end: { result: Record<string, unknown> } | { error: ProblemRecord; result?: Record<string, unknown> },
+  ): Promise<boolean> {
+    const values: Record<string, string | number> = {
+      state: "error" in end ? "failed" : "completed",
+      finishedAt: Date.now(),
+    };
+    if (end.result !== undefined) values.result = JSON.stringify(end.result);
+    if ("error" in end) values.error = JSON.stringify(end.error);
+    const keys = this.#keys;
+    const outcome = await this.#redis.cardinalFinish(
+      keys.job(id),
+      keys.open,
+      keys.waiting(kind),
+      id,
+      fence ?? "",
+      this.#retentionSeconds,
+      ...fields(values),
+    );
+    return outcome === "ok";
+  }
+
+  /** Back to waiting. `parked`: the run did not fail, so the next claim uses no attempt. */
+  async requeue(kind: JobKind, id: string, fence: number, parked: boolean): Promise<boolean> {
+    const outcome = await this.#redis.cardinalRequeue(
+      this.#keys.job(id),
+      this.#keys.waiting(kind),
+      id,
+      fence,
+      Date.now(),
+      parked ? "1" : "0",
+    );
+    return outcome === "ok";
+  }
+
+  /** Gives the state before; `cancelled` again is a no-op; a job that ended or is sealed is refused. */
+  async cancel(kind: JobKind, id: string): Promise<JobState> {
+    const keys = this.#keys;
+    const before = await this.#redis.cardinalCancel(
+      keys.job(id),
+      keys.open,
+      keys.waiting(kind),
+      id,
+      Date.now(),
+      this.#retentionSeconds,
+    );
+    if (before === "missing") throw problem("job_not_found", `there is no job ${id}`);
+    if (before === "sealed") {
+      throw problem("job_already_finished", `job ${id} is publishing its result and can no longer be cancelled`);
+    }
+    if (before === "completed" || before === "failed") {
+      throw problem("job_already_finished", `job ${id} has already ${before}`, { state: before });
+    }
+    return before as JobState;
+  }
+
+  /** Counts the images of a finished shard, once. */
+  async shardDone(id: string, shard: number, images: number): Promise<void> {
+    await this.#redis.cardinalShardDone(
+      this.#keys.job(id),
+      this.#keys.shards(id),
+      shard,
+      images,
+      this.#retentionSeconds,
+    );
+  }
+}
+
+function fields(values: Record<string, string | number>): (string | number)[] {
+  return Object.entries(values).flat();
+}
+
+function parseRecord(id: string, hash: Record<string, string>): JobRecord | undefined {
+  if (hash.state === undefined) return undefined;
+  const json = (text: string | undefined) => (text === undefined ? undefined : JSON.parse(text));
+  const date = (text: string | undefined) => (text === undefined ? undefined : new Date(Number(text)));
+  return {
+    id,
+    kind: hash.kind as JobKind,
+    state: hash.state as JobState,
+    request: json(hash.request) ?? {},
+    payload: json(hash.payload) ?? {},
+    priority: Number(hash.priority),
+    attempts: Number(hash.attempts),
+    createdAt: new Date(Number(hash.createdAt)),
+    waitingSince: new Date(Number(hash.waitingSince)),
+    startedAt: date(hash.startedAt),
+    finishedAt: date(hash.finishedAt),
+    progress: json(hash.progress),
+    result: json(hash.result),
+    error: json(hash.error),
+    done: Number(hash.done ?? 0),
+    total: hash.total === undefined ? undefined : Number(hash.total),
+  };
+}

@@ -1,0 +1,56 @@
+/**
+ * Takes shards of predict jobs. A shard has no record of its own: its part in the store says that it is done, and its
+ * job's record counts it. A shard of a job that has ended is dropped.
+ */
+import {
+  hasEnded,
+  type ProblemRecord,
+  problem,
+  type ShardPayload,
+  shardPayloadSchema,
+  toProblem,
+} from "@cardinal/contracts";
+import { UnrecoverableError } from "bullmq";
+import { backToWait, openBullWorker, type QueueWorker, refuseNewer, type WorkerEvents, watch } from "./bull-worker.ts";
+import type { StopReason } from "./child.ts";
+import type { QueueConsumer } from "./consumer.ts";
+
+export interface ShardRun {
+  payload: ShardPayload;
+  signal: AbortSignal;
+  stopReason(): StopReason | undefined;
+}
+
+export interface ShardWorkerOptions {
+  concurrency: number;
+  handle(run: ShardRun): Promise<void>;
+  events: WorkerEvents & { shardFailed?(payload: ShardPayload, error: ProblemRecord): void };
+}
+
+export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerOptions): QueueWorker {
+  const { events } = options;
+  const { records } = consumer;
+  return openBullWorker(consumer, "shard", options.concurrency, events, async (job, token, stop) => {
+    await refuseNewer(job, token);
+    const payload = shardPayloadSchema.parse(job.data);
+    const isWanted = async () => {
+      const parent = await records.get(payload.job);
+      return parent !== undefined && !hasEnded(parent.state);
+    };
+    if (!(await isWanted())) return;
+    const unwatch = watch(stop, isWanted, events.error);
+    try {
+      await options.handle({ payload, signal: stop.signal, stopReason: () => stop.reason });
+      await records.shardDone(payload.job, payload.shard, payload.images);
+    } catch (error) {
+      if (stop.reason === "drain") await backToWait(job, token);
+      if (stop.reason === "cancelled") return;
+      const failure = toProblem(error);
+      events.shardFailed?.(payload, failure.toRecord());
+      if (failure.retryable) throw problem(failure.code, failure.message);
+      throw new UnrecoverableError(`${failure.code}: ${failure.message}`);
+    } finally {
+      unwatch();
+    }
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * The transitions of a job record as Lua scripts: each is one atomic step in Redis.
+ *
+ *   waiting ──claim──> active ──finish──> completed | failed
+ *      ^                 │ │
+ *      └── requeue ──────┘ └──cancel──> cancelled <──cancel── waiting
+ *
+ * Invariants:
+ * - An end state is never left.
+ * - `fence` grows with every claim. A worker whose fence is not the record's has been replaced: whatever it wants to
+ *   write is refused, so a job has one writer even when BullMQ hands it out twice.
+ * - `sealed` is set by the fence's holder before it publishes its result. A sealed job can no longer be cancelled, so a
+ *   cancelled job never has a result; a later claim takes the seal off.
+ * - `attempts` counts claims, but for claims after `parked` (waiting for shards, drained on shutdown).
+ */
+import type { Redis, Result } from "ioredis";
+
+const ENDED = `
+local function ended(s) return s == 'completed' or s == 'failed' or s == 'cancelled' end
+local function close(job, open, waiting, id, retention)
+  redis.call('ZREM', open, id)
+  redis.call('ZREM', waiting, id)
+  redis.call('EXPIRE', job, retention)
+end
+`;
+
+const scripts = {
+  /** KEYS job jobs open waiting idem; ARGV id now digest idemSeconds field value… */
+  cardinalCreate: {
+    numberOfKeys: 5,
+    lua: `
+if ARGV[3] ~= '' then
+  local known = redis.call('HMGET', KEYS[5], 'id', 'digest')
+  if known[1] then
+    if known[2] ~= ARGV[3] then return {'conflict', known[1]} end
+    return {'known', known[1]}
+  end
+  redis.call('HSET', KEYS[5], 'id', ARGV[1], 'digest', ARGV[3])
+  redis.call('EXPIRE', KEYS[5], ARGV[4])
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+return {'created', ARGV[1]}`,
+  },
+  /** KEYS job waiting; ARGV id now. Gives {outcome, fence, attempts, planned, waitingSince}. */
+  cardinalClaim: {
+    numberOfKeys: 2,
+    lua: `${ENDED}
+local r = redis.call('HMGET', KEYS[1], 'state', 'parked', 'planned', 'waitingSince')
+if not r[1] then return {'missing'} end
+if ended(r[1]) then return {'ended', r[1]} end
+local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+local attempts
+if r[2] == '1' then attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts'))
+else attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
+redis.call('HDEL', KEYS[1], 'parked', 'sealed')
+redis.call('HSET', KEYS[1], 'state', 'active')
+redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[2])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return {'claimed', fence, attempts, r[3] or '', r[4] or ARGV[2]}`,
+  },
+  /** KEYS job; ARGV fence field value… Writes fields of an active job. Gives 'ok' or why not. */
+  cardinalWrite: {
+    numberOfKeys: 1,
+    lua: `
+local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
+if not r[1] then return 'missing' end
+if r[2] ~= ARGV[1] then return 'fenced' end
+if r[1] ~= 'active' then return r[1] end
+if #ARGV > 1 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
+return 'ok'`,
+  },
+  /** KEYS job open waiting; ARGV id fence retention field value… (with the new state among the fields). */
+  cardinalFinish: {
+    numberOfKeys: 3,
+    lua: `${ENDED}
+local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
+if not r[1] then return 'missing' end
+if ended(r[1]) then return r[1] end
+if ARGV[2] ~= '' and r[2] ~= ARGV[2] then return 'fenced' end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('HDEL', KEYS[1], 'sealed')
+close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
+return 'ok'`,
+  },
+  /** KEYS job waiting; ARGV id fence now parked. Back to waiting, for a retry or (parked) without using an attempt. */
+  cardinalRequeue: {
+    numberOfKeys: 2,
+    lua: `
+local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
+if r[1] ~= 'active' or r[2] ~= ARGV[2] then return 'fenced' end
+redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[3], 'parked', ARGV[4])
+redis.call('HDEL', KEYS[1], 'sealed')
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+return 'ok'`,
+  },
+  /** KEYS job open waiting; ARGV id now retention. Gives the state before, or 'missing' or 'sealed'. */
+  cardinalCancel: {
+    numberOfKeys: 3,
+    lua: `${ENDED}
+local r = redis.call('HMGET', KEYS[1], 'state', 'sealed')
+if not r[1] then return 'missing' end
+if ended(r[1]) then return r[1] end
+if r[2] == '1' then return 'sealed' end
+redis.call('HSET', KEYS[1], 'state', 'cancelled', 'finishedAt', ARGV[2])
+close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
+return r[1]`,
+  },
+  /** KEYS job shards; ARGV shard images seconds. Counts a shard once, however often it is done. */
+  cardinalShardDone: {
+    numberOfKeys: 2,
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 1 then
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+  return redis.call('HINCRBY', KEYS[1], 'done', ARGV[2])
+end
+return 0`,
+  },
+} as const;
+
+declare module "ioredis" {
+  interface RedisCommander<Context> {
+    cardinalCreate(...args: (string | number)[]): Result<["created" | "known" | "conflict", string], Context>;
+    cardinalClaim(...args: (string | number)[]): Result<(string | number)[], Context>;
+    cardinalWrite(...args: (string | number)[]): Result<string, Context>;
+    cardinalFinish(...args: (string | number)[]): Result<string, Context>;
+    cardinalRequeue(...args: (string | number)[]): Result<string, Context>;
+    cardinalCancel(...args: (string | number)[]): Result<string, Context>;
+    cardinalShardDone(...args: (string | number)[]): Result<number, Context>;
+  }
+}
+
+/** Makes the scripts callable on a connection. */
+export function defineTransitions(redis: Redis): void {
+  for (const [name, script] of Object.entries(scripts)) redis.defineCommand(name, script);
+}

@@ -1,0 +1,206 @@
+/**
+ * The consumer's side: `createWorker` takes jobs of one kind from their queue, one handler call a run.
+ *
+ * A run: claim (the record says whether the job may run at all, and gives the fence) -> handler -> finish. Meanwhile
+ * BullMQ renews the lock of the entry, and a watch looks at the record every second: a cancelled job, or one that
+ * another worker has claimed, has its signal aborted.
+ *
+ * How a run can end, and what becomes of the job:
+ * - a result: completed. A `CardinalError` that cannot heal: failed. One that can: waiting again, after a pause, while
+ *   attempts are left; then failed.
+ * - drained (the worker is shutting down): waiting again at once, no attempt used.
+ * - cancelled or fenced off: nothing is written; the record already says what is true.
+ * - the worker dies: BullMQ notices that the lock has run out and hands the entry to another worker.
+ */
+import {
+  type JobKind,
+  type Payloads,
+  type ProblemRecord,
+  type Progress,
+  payloadSchemas,
+  problem,
+  type ShardPayload,
+  toProblem,
+} from "@cardinal/contracts";
+import { type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
+import {
+  backToWait,
+  openBullWorker,
+  type QueueWorker,
+  type RunStop,
+  refuseNewer,
+  type WorkerEvents,
+  watch,
+} from "./bull-worker.ts";
+import type { StopReason } from "./child.ts";
+import type { QueueConsumer } from "./consumer.ts";
+import { policies } from "./policy.ts";
+import type { Claim } from "./records.ts";
+import { addShards, type ShardFailure, shardFailures } from "./shard-flow.ts";
+
+/** What a handler makes of a run. */
+export type Outcome =
+  | { result: Record<string, unknown> }
+  /** The job failed but has something to show. */
+  | { failure: ProblemRecord; result: Record<string, unknown> }
+  /** Predict: the job waits for these shards and is then run again with `shardsDone`. */
+  | { shards: ShardPayload[]; images: number; priority: number };
+
+export interface JobRun<K extends JobKind> {
+  payload: Payloads[K];
+  /** Grows with every run of the job, whoever runs it; fences off late writers. */
+  fence: number;
+  /** How often the job was begun, this run included; a run after a drain is not counted. */
+  attempts: number;
+  /** Aborts when the run must end; `stopReason` says why. */
+  signal: AbortSignal;
+  stopReason(): StopReason | undefined;
+  /** Set when all shards of a predict job have ended: those that failed for good. */
+  shardsDone: ShardFailure[] | undefined;
+  progress(progress: Progress): Promise<void>;
+  /** Asked before a result is published: false when the job was cancelled or taken over. No cancel is taken after. */
+  seal(): Promise<boolean>;
+}
+
+export interface WorkerOptions<K extends JobKind> {
+  kind: K;
+  concurrency: number;
+  handle(run: JobRun<K>): Promise<Outcome>;
+  events: WorkerEvents;
+}
+
+export function createWorker<K extends JobKind>(consumer: QueueConsumer, options: WorkerOptions<K>): QueueWorker {
+  const { kind, events } = options;
+  const worker = openBullWorker(consumer, kind, options.concurrency, events, async (job, token, stop) => {
+    await refuseNewer(job, token);
+    const claim = await consumer.records.claim(kind, job.id!);
+    if (!claim) return;
+    await new JobRunner(consumer, options, job, token, claim, stop).run();
+  });
+  // BullMQ fails an entry by itself when too many workers went silent with it: no handler sees that.
+  worker.bull.on("failed", (job, error) => {
+    if (!job?.id || !/stalled/.test(error.message)) return;
+    const lost: ProblemRecord = { code: "job_lost", message: "too many workers died while they ran the job" };
+    consumer.records
+      .finish(kind, job.id, undefined, { error: lost })
+      .then((first) => first && events.ended?.(kind, "failed", 0, job.id!, lost), events.error);
+  });
+  return worker;
+}
+
+class JobRunner<K extends JobKind> {
+  readonly #consumer: QueueConsumer;
+  readonly #options: WorkerOptions<K>;
+  readonly #job: Job;
+  readonly #token: string;
+  readonly #claim: Claim;
+  readonly #stop: RunStop;
+  readonly #began = performance.now();
+
+  constructor(
+    consumer: QueueConsumer,
+    options: WorkerOptions<K>,
+    job: Job,
+    token: string,
+    claim: Claim,
+    stop: RunStop,
+  ) {
+    this.#consumer = consumer;
+    this.#options = options;
+    this.#job = job;
+    this.#token = token;
+    this.#claim = claim;
+    this.#stop = stop;
+  }
+
+  async run(): Promise<void> {
+    const { kind, events } = this.#options;
+    const id = this.#job.id!;
+    events.started?.(kind, (Date.now() - this.#claim.waitingSince.getTime()) / 1000, id);
+    const unwatch = watch(this.#stop, async () => (await this.#write()) === "ok", events.error);
+    try {
+      await this.#execute();
+    } catch (error) {
+      if (error instanceof WaitingChildrenError) throw error;
+      await this.#onError(toProblem(error));
+    } finally {
+      unwatch();
+    }
+  }
+
+  async #execute(): Promise<void> {
+    const payload = payloadSchemas[this.#options.kind].parse(this.#job.data) as Payloads[K];
+    let shardsDone: ShardFailure[] | undefined;
+    if (this.#claim.planned) shardsDone = await this.#waitForShards();
+    let outcome = await this.#options.handle(this.#jobRun(payload, shardsDone));
+    if ("shards" in outcome) {
+      await addShards(this.#consumer, this.#job, outcome.shards, outcome.priority);
+      await this.#write({ planned: "1", total: outcome.images });
+      shardsDone = await this.#waitForShards();
+      outcome = await this.#options.handle(this.#jobRun(payload, shardsDone));
+    }
+    if ("shards" in outcome) throw problem("internal_error", "a job was planned twice");
+    await this.#finish(outcome);
+  }
+
+  /** Ends this run (by `WaitingChildrenError`) while shards are open; gives those that failed when all have ended. */
+  async #waitForShards(): Promise<ShardFailure[]> {
+    await this.#write({ parked: "1" });
+    if (await this.#job.moveToWaitingChildren(this.#token)) throw new WaitingChildrenError();
+    return shardFailures(this.#job);
+  }
+
+  async #finish(outcome: { result: Record<string, unknown>; failure?: ProblemRecord }): Promise<void> {
+    const { kind } = this.#options;
+    const end = outcome.failure ? { error: outcome.failure, result: outcome.result } : { result: outcome.result };
+    const first = await this.#consumer.records.finish(kind, this.#job.id!, this.#claim.fence, end);
+    this.#ended(first ? (outcome.failure ? "failed" : "completed") : "stopped", outcome.failure);
+  }
+
+  async #onError(failure: ReturnType<typeof toProblem>): Promise<void> {
+    const { kind } = this.#options;
+    const id = this.#job.id!;
+    const { records } = this.#consumer;
+    if (this.#stop.reason === "drain") {
+      this.#ended("drained");
+      await records.requeue(kind, id, this.#claim.fence, true);
+      await backToWait(this.#job, this.#token);
+    }
+    if (this.#stop.reason === "cancelled" || failure.code === "fenced") {
+      this.#ended("stopped");
+      return;
+    }
+    if (failure.retryable && this.#job.attemptsMade + 1 < policies[kind].attempts) {
+      this.#ended("retried", failure.toRecord());
+      await records.requeue(kind, id, this.#claim.fence, false);
+      throw failure;
+    }
+    const first = await records.finish(kind, id, this.#claim.fence, { error: failure.toRecord() });
+    this.#ended(first ? "failed" : "stopped", failure.toRecord());
+    throw new UnrecoverableError(failure.message);
+  }
+
+  #ended(outcome: Parameters<NonNullable<WorkerEvents["ended"]>>[1], error?: ProblemRecord): void {
+    const seconds = (performance.now() - this.#began) / 1000;
+    this.#options.events.ended?.(this.#options.kind, outcome, seconds, this.#job.id!, error);
+  }
+
+  #write(values: Record<string, string | number> = {}): Promise<string> {
+    return this.#consumer.records.write(this.#job.id!, this.#claim.fence, values);
+  }
+
+  #jobRun(payload: Payloads[K], shardsDone: ShardFailure[] | undefined): JobRun<K> {
+    return {
+      payload,
+      fence: this.#claim.fence,
+      attempts: this.#claim.attempts,
+      signal: this.#stop.signal,
+      stopReason: () => this.#stop.reason,
+      shardsDone,
+      progress: async (progress) => {
+        if ((await this.#write({ progress: JSON.stringify(progress) })) !== "ok") this.#stop.stop("cancelled");
+      },
+      seal: async () => (await this.#write({ sealed: "1" })) === "ok",
+    };
+  }
+}

@@ -1,0 +1,16 @@
+export {
+  apiVariables,
+  ConfigError,
+  commonVariables,
+  predictWorkerVariables,
+  readEnvironment,
+  trainWorkerVariables,
+  type Values,
+  type Variable,
+  workerVariables,
+} from "./config.ts";
+export { createLogger, type Logger } from "./logger.ts";
+export { createMetrics, type Metrics } from "./metrics.ts";
+export { handleShutdown, type Shutdown } from "./shutdown.ts";
+export { software, version } from "./version.ts";
+export { closeServer, listen, startWorkerServer, urlHost, type WorkerServer } from "./worker-server.ts";
