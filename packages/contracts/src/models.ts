@@ -34,6 +34,16 @@ export const modelReportSchema = z.strictObject({
   classes: z.array(
     z.strictObject({ class: z.string(), images: z.int(), precision: z.number(), recall: z.number(), f1: z.number() }),
   ),
+  /** How the figures came about; absent in models that Cardinal has not trained. */
+  training: z
+    .strictObject({
+      /** `train`: the set has no validation images, so the training images stand in for them. */
+      evaluatedOn: z.enum(["val", "train"]),
+      trainSeconds: z.number(),
+      exportError: z.number(),
+      resumedFromStep: z.int().optional(),
+    })
+    .optional(),
 });
 export type ModelReport = z.infer<typeof modelReportSchema>;
 

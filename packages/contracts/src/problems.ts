@@ -24,7 +24,7 @@ export const problems = {
   unauthorized: entry(401, "A valid bearer key is required."),
   forbidden: entry(403, "The key does not allow this."),
   not_found: entry(404, "There is nothing at this address."),
-  method_not_allowed: entry(405, "The address does not take this method."),
+  not_implemented: entry(501, "This version cannot do that yet."),
   idempotency_conflict: entry(409, "The Idempotency-Key was used with another request."),
   upload_failed: entry(400, "The upload ended before it was complete."),
   range_not_satisfiable: entry(416, "The range lies outside of the file."),
@@ -49,6 +49,7 @@ export const problems = {
   no_images: entry(422, "The archive has no images."),
   empty_class: entry(422, "A class has no images."),
   single_class: entry(422, "A classifier needs two classes or more."),
+  dataset_corrupt: entry(500, "A file of a data set version is damaged."),
   unknown_class_in_val: entry(422, "The validation split has a class that the training split lacks."),
 
   // Images

@@ -3,7 +3,21 @@ import { z } from "zod";
 import { augmentSchema, transformSchema } from "./images.ts";
 import { aliasSchema, datasetReferenceSchema, modelReferenceSchema } from "./names.ts";
 
-export const architectureSchema = z.enum(["resnext50_32x4d", "resnext101_32x8d", "resnext11_8x16d"]);
+/**
+ * What a request can be checked against without knowing a model: the side in pixels of the square that a network is made
+ * for, and the smallest that it takes. packages/resnext defines the networks; its test compares.
+ */
+export const architectures = {
+  resnext50_32x4d: { imageSize: 224, minImageSize: 32 },
+  resnext101_32x8d: { imageSize: 224, minImageSize: 32 },
+  resnext101_64x4d: { imageSize: 224, minImageSize: 32 },
+  resnext29_8x64d: { imageSize: 32, minImageSize: 4 },
+  resnext14_8x4d: { imageSize: 28, minImageSize: 4 },
+} as const;
+
+export const architectureSchema = z.enum(
+  Object.keys(architectures) as [keyof typeof architectures, ...(keyof typeof architectures)[]],
+);
 export type ArchitectureName = z.infer<typeof architectureSchema>;
 
 /** BullMQ: 1 runs first; unset would run before all. */
@@ -31,7 +45,7 @@ export const trainRequestSchema = z.strictObject({
   schedule: scheduleSchema.prefault({}),
   augment: augmentSchema.prefault({}),
   /** Side of the square that the network sees, in pixels; the architecture's own by default. */
-  imageSize: z.int().min(16).max(1024).optional(),
+  imageSize: z.int().min(4).max(1024).optional(),
   seed: z
     .int()
     .min(0)

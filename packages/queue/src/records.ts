@@ -46,6 +46,8 @@ export interface Claim {
   /** The shards of a predict job were added already. */
   planned: boolean;
   waitingSince: Date;
+  /** When the first run began. */
+  startedAt: Date;
 }
 
 /** An Idempotency-Key is remembered for a day. */
@@ -109,7 +111,7 @@ export class JobRecords {
 
   /** Takes the job for one run; undefined when it has ended (or its record is gone) and must not run. */
   async claim(kind: JobKind, id: string): Promise<Claim | undefined> {
-    const [outcome, fence, attempts, planned, since] = await this.#redis.cardinalClaim(
+    const [outcome, fence, attempts, planned, since, started] = await this.#redis.cardinalClaim(
       this.#keys.job(id),
       this.#keys.waiting(kind),
       id,
@@ -121,6 +123,7 @@ export class JobRecords {
       attempts: Number(attempts),
       planned: planned === "1",
       waitingSince: new Date(Number(since)),
+      startedAt: new Date(Number(started)),
     };
   }
 

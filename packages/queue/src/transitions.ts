@@ -44,7 +44,7 @@ redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
 return {'created', ARGV[1]}`,
   },
-  /** KEYS job waiting; ARGV id now. Gives {outcome, fence, attempts, planned, waitingSince}. */
+  /** KEYS job waiting; ARGV id now. Gives {outcome, fence, attempts, planned, waitingSince, startedAt}. */
   cardinalClaim: {
     numberOfKeys: 2,
     lua: `${ENDED}
@@ -59,7 +59,7 @@ redis.call('HDEL', KEYS[1], 'parked', 'sealed')
 redis.call('HSET', KEYS[1], 'state', 'active')
 redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return {'claimed', fence, attempts, r[3] or '', r[4] or ARGV[2]}`,
+return {'claimed', fence, attempts, r[3] or '', r[4] or ARGV[2], redis.call('HGET', KEYS[1], 'startedAt')}`,
   },
   /** KEYS job; ARGV fence field value… Writes fields of an active job. Gives 'ok' or why not. */
   cardinalWrite: {

@@ -52,6 +52,8 @@ export interface JobRun<K extends JobKind> {
   fence: number;
   /** How often the job was begun, this run included; a run after a drain is not counted. */
   attempts: number;
+  /** When the job's first run began. */
+  startedAt: Date;
   /** Aborts when the run must end; `stopReason` says why. */
   signal: AbortSignal;
   stopReason(): StopReason | undefined;
@@ -194,6 +196,7 @@ class JobRunner<K extends JobKind> {
       payload,
       fence: this.#claim.fence,
       attempts: this.#claim.attempts,
+      startedAt: this.#claim.startedAt,
       signal: this.#stop.signal,
       stopReason: () => this.#stop.reason,
       shardsDone,

@@ -14,21 +14,23 @@ export interface Variable<T> {
   secret?: boolean;
 }
 
-const text = (fallback?: string) =>
+/** An empty variable is one that is not set: compose files pass on what they do not have as "". */
+const text = <F extends string | undefined>(fallback: F) =>
   z
     .string()
     .optional()
-    .transform((value) => (value === undefined || value === "" ? fallback : value));
+    .transform((value): string | F => (value === undefined || value === "" ? fallback : value));
 
 const required = z
-  .string({ error: "must be set" })
-  .min(1, "must not be empty")
+  .string()
   .optional()
   .transform((value, context) => {
-    if (value !== undefined) return value;
+    if (value !== undefined && value !== "") return value;
     context.addIssue({ code: "custom", message: "must be set" });
     return z.NEVER;
   });
+
+const key = required.refine((value) => value.length >= 16, "must have 16 characters or more");
 
 const whole = (fallback: number, min: number, max: number) =>
   z
@@ -68,10 +70,16 @@ export const commonVariables = {
   REDIS_URL: variable(required, "(required)", "Redis or Valkey, 6.2 or newer: `redis://host:6379`", true),
   CARDINAL_NAMESPACE: variable(text("cardinal"), "cardinal", "Prefix of every Redis key"),
   STORE_URL: variable(required, "(required)", "Object store: `file:///path` or `s3://bucket`"),
-  S3_ENDPOINT: variable(text(), "", "S3 endpoint, `http(s)://host:port`; needed for `s3://`"),
+  S3_ENDPOINT: variable(text(undefined), "", "S3 endpoint, `http(s)://host:port`; needed for `s3://`"),
   S3_REGION: variable(text("us-east-1"), "us-east-1", "S3 region"),
-  S3_ACCESS_KEY: variable(text(), "", "S3 access key", true),
-  S3_SECRET_KEY: variable(text(), "", "S3 secret key", true),
+  S3_ACCESS_KEY: variable(text(undefined), "", "S3 access key", true),
+  S3_SECRET_KEY: variable(text(undefined), "", "S3 secret key", true),
+  S3_CREATE_BUCKET: variable(oneOf("false", ["true", "false"]), "false", "Make the bucket when there is none"),
+  S3_IDLE_TIMEOUT_MS: variable(
+    whole(20_000, 10, 3_600_000),
+    "20000",
+    "Longest time without a byte from or to the S3 server, in milliseconds",
+  ),
   LOG_LEVEL: variable(
     oneOf("info", ["trace", "debug", "info", "warn", "error", "silent"]),
     "info",
@@ -88,7 +96,7 @@ export const commonVariables = {
 export const apiVariables = {
   API_HOST: variable(text("127.0.0.1"), "127.0.0.1", "Address that the API listens on"),
   API_PORT: variable(whole(8080, 0, 65535), "8080", "Port of the API; 0 lets the system choose"),
-  API_KEY: variable(required, "(required)", "Bearer key that callers of `/v1` present; 16 characters or more", true),
+  API_KEY: variable(key, "(required)", "Bearer key that callers of `/v1` present; 16 characters or more", true),
   MAX_UPLOAD_MB: variable(whole(20_480, 1, 10_000_000), "20480", "Largest archive that may be uploaded, in MB"),
   MAX_IMAGE_MB: variable(whole(32, 1, 1024), "32", "Largest single image for `POST /v1/predict/image`, in MB"),
   IMAGE_TIMEOUT_SECONDS: variable(
@@ -108,7 +116,7 @@ export const workerVariables = {
     "A compute process that tells nothing for so long is killed; its job uses an attempt",
   ),
   CACHE_DIR: variable(
-    text(),
+    text(undefined),
     "a folder below the system's temp folder",
     "Where workers of a machine keep models that they fetched",
   ),

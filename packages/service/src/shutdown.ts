@@ -2,6 +2,7 @@
  * Ending a process: SIGTERM or SIGINT runs the closers, in the reverse order of their registration; a second signal or
  * the end of the grace period ends the process at once.
  */
+import { ConfigError } from "./config.ts";
 import type { Logger } from "./logger.ts";
 
 export interface Shutdown {
@@ -50,6 +51,8 @@ export function handleShutdown(logger: Logger, graceSeconds: number): Shutdown {
       void close(signal);
     });
   }
+  // A process of the embedded system ends with the one that started it.
+  if (process.channel) process.once("disconnect", () => void close("the parent process is gone"));
   process.on("uncaughtException", (error) => {
     logger.fatal({ err: error }, "uncaught error");
     void close("uncaught error", 1);
@@ -63,4 +66,16 @@ export function handleShutdown(logger: Logger, graceSeconds: number): Shutdown {
     isClosing: () => closing,
     close,
   };
+}
+
+/** Runs a process' wiring; what it throws (a bad environment, no Redis) ends the process with one line and code 1. */
+export async function runMain(wire: () => Promise<void>): Promise<void> {
+  try {
+    await wire();
+  } catch (error) {
+    const { code, message, stack } = error as { code?: string; message: string; stack?: string };
+    const isExpected = error instanceof ConfigError || code !== undefined;
+    console.error(isExpected ? `cannot start: ${code ? `${code}: ` : ""}${message}` : `cannot start: ${stack}`);
+    process.exit(1);
+  }
 }

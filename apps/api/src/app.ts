@@ -1,0 +1,51 @@
+/** The Express app: building it is apart from listening. */
+import express, { type Express, Router } from "express";
+import helmet from "helmet";
+import { type Options, pinoHttp } from "pino-http";
+import { requireKey } from "./auth.ts";
+import type { ApiContext } from "./context.ts";
+import { countRequests } from "./http-metrics.ts";
+import { answerProblems, notFound } from "./problem-answers.ts";
+import { datasetRoutes } from "./routes/datasets.ts";
+import { jobRoutes } from "./routes/jobs.ts";
+import { aliasRoutes, modelRoutes } from "./routes/models.ts";
+import { operationRoutes } from "./routes/operations.ts";
+import { predictRoutes } from "./routes/predict.ts";
+import { trainRoutes } from "./routes/train.ts";
+
+/** JSON bodies are requests, not data: the largest, a list of 10,000 image digests, has 700 kB. */
+const JSON_LIMIT = "1mb";
+
+export function createApp(context: ApiContext, logger: Options["logger"]): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.set("query parser", "simple");
+  app.use(helmet());
+  app.use(
+    pinoHttp({
+      logger,
+      autoLogging: { ignore: (request) => ["/healthz", "/readyz", "/metrics"].includes(request.url ?? "") },
+      serializers: { req: ({ method, url, id }) => ({ method, url, id }), res: ({ statusCode }) => ({ statusCode }) },
+    }),
+  );
+  app.use(countRequests(context.metrics));
+  app.use(operationRoutes(context));
+
+  const v1 = Router();
+  v1.use(requireKey(context.apiKey));
+  v1.use(express.json({ limit: JSON_LIMIT }));
+  v1.use("/datasets", datasetRoutes(context));
+  v1.use("/train", trainRoutes(context));
+  v1.use("/predict", predictRoutes(context));
+  v1.use("/jobs", jobRoutes(context));
+  v1.use("/models", modelRoutes(context));
+  v1.use("/aliases", aliasRoutes(context));
+  v1.get("/workers", async (_request, response) => {
+    response.json({ workers: await context.queue.workers() });
+  });
+  app.use("/v1", v1);
+
+  app.use(notFound);
+  app.use(answerProblems);
+  return app;
+}

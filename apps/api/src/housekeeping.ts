@@ -1,0 +1,92 @@
+/**
+ * What must be done now and then by somebody: jobs that a dying process left behind are queued again, and what jobs
+ * have left in the store is removed once nobody wants it. Of many API processes one does it, by a lock in Redis that
+ * runs out.
+ *
+ * Everything here may be cut off at any point and is done again by the next round.
+ */
+import { sweepJob } from "@cardinal/checkpoint";
+import { CardinalError, hasEnded } from "@cardinal/contracts";
+import type { JobQueue, JobRecord } from "@cardinal/queue";
+import type { Logger } from "@cardinal/service";
+import { layout, type ObjectStore } from "@cardinal/storage";
+
+const ROUND_MS = 60_000;
+/** Longer than a client may take between its upload and the job that wants it. */
+const UPLOAD_TTL_MS = 24 * 3600 * 1000;
+
+export interface Housekeeper {
+  /** One round now, whoever holds the lock; for tests and at start. */
+  round(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function startHousekeeping(store: ObjectStore, queue: JobQueue, logger: Logger): Housekeeper {
+  let running: Promise<void> = Promise.resolve();
+  const round = async () => {
+    const added = await queue.repair();
+    if (added.length > 0) logger.warn({ jobs: added }, "jobs without a queue entry were queued again");
+    await sweepUploads(store, queue);
+    await sweepCheckpoints(store, queue);
+    await sweepPredictions(store, queue);
+  };
+  const tick = async () => {
+    try {
+      if (await queue.becomeHousekeeper(ROUND_MS / 1000 - 5)) await round();
+    } catch (error) {
+      logger.warn({ err: error }, "housekeeping failed and is tried again");
+    }
+  };
+  const timer = setInterval(() => {
+    running = running.then(tick);
+  }, ROUND_MS);
+  return {
+    round,
+    async stop() {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}
+
+/** The record, or undefined when there never was one or it has expired. */
+async function find(queue: JobQueue, id: string): Promise<JobRecord | undefined> {
+  try {
+    return await queue.get(id);
+  } catch (error) {
+    if (error instanceof CardinalError && error.code === "job_not_found") return undefined;
+    throw error;
+  }
+}
+
+const isOver = (job: JobRecord | undefined): boolean => job === undefined || hasEnded(job.state);
+
+/** Archives of jobs that have ended; what never became a job after a day. */
+async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> {
+  for await (const { key, modifiedAt } of store.list(layout.uploads)) {
+    const job = await find(queue, key.slice(layout.uploads.length));
+    const old = Date.now() - modifiedAt.getTime() > UPLOAD_TTL_MS;
+    if (job ? hasEnded(job.state) : old) await store.delete(key);
+  }
+}
+
+async function sweepCheckpoints(store: ObjectStore, queue: JobQueue): Promise<void> {
+  for await (const id of store.listFolders(layout.allCheckpoints)) {
+    const job = await find(queue, id);
+    if (isOver(job)) await sweepJob(store, id, { keepCheckpoints: job?.state === "failed" });
+  }
+}
+
+/** Inputs and parts of ended jobs; the rows too, once the job's record has expired. */
+async function sweepPredictions(store: ObjectStore, queue: JobQueue): Promise<void> {
+  for await (const id of store.listFolders(layout.allPredictions)) {
+    const job = await find(queue, id);
+    if (!isOver(job)) continue;
+    if (job?.result) {
+      await store.deletePrefix(layout.allInputs(id));
+      await store.deletePrefix(layout.allParts(id));
+    } else {
+      await store.deletePrefix(layout.predictions(id));
+    }
+  }
+}

@@ -1,0 +1,25 @@
+/** Counts answers by route pattern, never by path, so that the number of series does not grow with what people ask. */
+import type { Metrics } from "@cardinal/service";
+import type { Request, RequestHandler } from "express";
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]);
+
+export function countRequests(metrics: Metrics): RequestHandler {
+  return (request, response, next) => {
+    const begin = performance.now();
+    response.once("close", () => {
+      const labels = { route: routeOf(request), method: METHODS.has(request.method) ? request.method : "other" };
+      // A client that went away before the answer: nginx' code for it.
+      const status = response.writableFinished ? response.statusCode : 499;
+      metrics.httpRequests.inc({ ...labels, status: String(status) });
+      metrics.httpDuration.observe(labels, (performance.now() - begin) / 1000);
+    });
+    next();
+  };
+}
+
+function routeOf(request: Request): string {
+  const path: unknown = request.route?.path;
+  if (typeof path !== "string") return "unmatched";
+  return `${request.baseUrl}${path === "/" ? "" : path}`;
+}

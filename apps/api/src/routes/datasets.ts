@@ -1,0 +1,56 @@
+/** `POST /v1/datasets` takes an archive and queues its ingest; the rest shows data sets. */
+import { type IngestRequest, ingestRequestSchema, PAYLOAD_VERSION } from "@cardinal/contracts";
+import { listDatasets, readDataset } from "@cardinal/dataset/catalog";
+import { JobQueue } from "@cardinal/queue";
+import { layout } from "@cardinal/storage";
+import { type Request, type Response, Router } from "express";
+import { answerAccepted } from "../accept-job.ts";
+import type { ApiContext } from "../context.ts";
+import { idempotencyKeyOf, nameOf, queryOf, versionOf } from "../request-parsing.ts";
+import { receiveArchive } from "../upload.ts";
+
+const INGEST_PRIORITY = 100;
+
+export function datasetRoutes(context: ApiContext): Router {
+  const { store } = context;
+  const router = Router();
+
+  router.post("/", async (request, response) => {
+    const wanted = queryOf(request, ingestRequestSchema, ["valFraction", "seed"]);
+    await acceptArchive(context, wanted, request, response);
+  });
+
+  router.get("/", async (_request, response) => {
+    const datasets = [];
+    for await (const dataset of listDatasets(store)) datasets.push(dataset);
+    response.json({ datasets });
+  });
+
+  router.get("/:name", async (request, response) => {
+    response.json(await readDataset(store, nameOf(request.params.name, "the data set's name")));
+  });
+
+  router.get("/:name/versions/:version", async (request, response) => {
+    const name = nameOf(request.params.name, "the data set's name");
+    response.json(await readDataset(store, name, versionOf(request.params.version)));
+  });
+  return router;
+}
+
+async function acceptArchive(context: ApiContext, wanted: IngestRequest, request: Request, response: Response) {
+  const { store, queue, limits } = context;
+  const idempotencyKey = idempotencyKeyOf(request);
+  const id = JobQueue.newId("ingest");
+  const archive = layout.upload(id);
+  const received = await receiveArchive(request, store, archive, limits.uploadBytes);
+  const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
+  const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
+  // When this fails the job may have been accepted all the same: the housekeeper removes uploads that no job wants.
+  const { job, created } = await queue.enqueue("ingest", payload, {
+    request: shown,
+    priority: INGEST_PRIORITY,
+    idempotencyKey,
+  });
+  if (!created) await store.delete(archive);
+  await answerAccepted(response, queue, job);
+}

@@ -1,0 +1,86 @@
+/** `POST /v1/predict`: a batch job. `POST /v1/predict/image`: one image, answered at once. */
+import { resolveModel } from "@cardinal/checkpoint";
+import {
+  PAYLOAD_VERSION,
+  type PredictPayload,
+  type PredictRequest,
+  predictRequestSchema,
+  problem,
+  topKSchema,
+} from "@cardinal/contracts";
+import { readDataset } from "@cardinal/dataset/catalog";
+import { JobQueue } from "@cardinal/queue";
+import { layout } from "@cardinal/storage";
+import { type Request, type Response, Router } from "express";
+import { ulid } from "ulid";
+import { z } from "zod";
+import { answerAccepted } from "../accept-job.ts";
+import type { ApiContext } from "../context.ts";
+import { bodyOf, idempotencyKeyOf, nameOf, queryOf } from "../request-parsing.ts";
+import { receiveBytes } from "../upload.ts";
+
+const imageQuerySchema = z.strictObject({ model: z.string({ error: "is required" }), topK: topKSchema });
+
+export function predictRoutes(context: ApiContext): Router {
+  const { queue } = context;
+  const router = Router();
+
+  router.post("/", async (request, response) => {
+    const wanted = bodyOf(request, predictRequestSchema);
+    const id = JobQueue.newId("predict");
+    const payload = await pinPayload(context, id, wanted);
+    const { job } = await queue.enqueue("predict", payload, {
+      request: { ...wanted, model: payload.model, ...(payload.dataset && { dataset: payload.dataset }) },
+      priority: wanted.priority,
+      idempotencyKey: idempotencyKeyOf(request),
+    });
+    await answerAccepted(response, queue, job);
+  });
+
+  router.post("/image", (request, response) => answerImage(context, request, response));
+  return router;
+}
+
+/** Names become ids and versions now, so that a job means tomorrow what it means today. */
+async function pinPayload({ store }: ApiContext, id: string, wanted: PredictRequest): Promise<PredictPayload> {
+  const common = {
+    v: PAYLOAD_VERSION,
+    job: id,
+    model: await resolveModel(store, wanted.model),
+    topK: wanted.topK,
+    maxFailureRate: wanted.maxFailureRate,
+    priority: wanted.priority,
+  } as const;
+  if (wanted.images) {
+    const imageList = layout.predictionImages(id);
+    await store.put(imageList, Buffer.from(JSON.stringify(wanted.images)));
+    return { ...common, imageList };
+  }
+  const dataset = await readDataset(store, wanted.dataset!.name, wanted.dataset!.version);
+  const { splits } = dataset.report;
+  const split = wanted.split ?? (splits.val ? "val" : splits.all ? "all" : "train");
+  if (!splits[split]) {
+    throw problem("split_not_found", `data set ${dataset.name} has no images in split ${split}`, {
+      path: "split",
+      splits,
+    });
+  }
+  return { ...common, dataset: { name: dataset.name, version: dataset.version, split } };
+}
+
+async function answerImage(context: ApiContext, request: Request, response: Response): Promise<void> {
+  const { store, images, limits } = context;
+  const { model: reference, topK } = queryOf(request, imageQuerySchema, ["topK"]);
+  const model = await resolveModel(store, nameOf(reference, "the model's name"));
+  const bytes = await receiveBytes(request, limits.imageBytes);
+  if (bytes.length === 0) throw problem("empty_file", "the body has no bytes: send an image's");
+  const gone = new AbortController();
+  response.on("close", () => gone.abort());
+  const image = layout.upload(`image-${ulid().toLowerCase()}`);
+  await store.put(image, bytes);
+  try {
+    response.json(await images.ask({ image, model, topK }, limits.imageTimeoutMs, gone.signal));
+  } finally {
+    await store.delete(image);
+  }
+}

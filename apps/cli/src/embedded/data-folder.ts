@@ -1,0 +1,92 @@
+/**
+ * The data folder of the embedded system: everything that must be there again at the next start.
+ *
+ *   redis/    the append-only file of Redis           store/    the directory object store
+ *   logs/     one file a process                      models/   the workers' cache of models
+ *   api-key   the bearer key, mode 600                lock      process id of the system that uses the folder
+ */
+import { randomBytes } from "node:crypto";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+
+export interface DataFolder {
+  path: string;
+  redis: string;
+  store: string;
+  logs: string;
+  models: string;
+  apiKey: string;
+  apiKeyFile: string;
+  /** True when the key was made just now. */
+  keyIsNew: boolean;
+  /** Password of the embedded Redis: other users of the machine can reach its port. */
+  redisPassword: string;
+  unlock(): Promise<void>;
+}
+
+/** A folder that cannot be used; the message is for the user. */
+export class DataFolderError extends Error {
+  override readonly name = "DataFolderError";
+}
+
+/** Makes what is missing and locks the folder; refuses one that a live system uses. */
+export async function openDataFolder(path: string): Promise<DataFolder> {
+  const root = resolve(path);
+  await mkdir(root, { recursive: true, mode: 0o700 });
+  const unlock = await lock(join(root, "lock"), root);
+  const folder = (name: string) => join(root, name);
+  for (const name of ["redis", "store", "logs", "models"]) await mkdir(folder(name), { recursive: true });
+  const key = await secret(folder("api-key"));
+  const password = await secret(folder("redis-password"));
+  return {
+    path: root,
+    redis: folder("redis"),
+    store: folder("store"),
+    logs: folder("logs"),
+    models: folder("models"),
+    apiKey: key.value,
+    apiKeyFile: folder("api-key"),
+    keyIsNew: key.isNew,
+    redisPassword: password.value,
+    unlock,
+  };
+}
+
+async function secret(file: string): Promise<{ value: string; isNew: boolean }> {
+  try {
+    const value = (await readFile(file, "utf8")).trim();
+    if (value !== "") return { value, isNew: false };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const value = randomBytes(24).toString("base64url");
+  await writeFile(file, `${value}\n`, { mode: 0o600 });
+  return { value, isNew: true };
+}
+
+async function lock(file: string, root: string): Promise<() => Promise<void>> {
+  for (let tries = 0; tries < 3; tries++) {
+    try {
+      await writeFile(file, `${process.pid}\n`, { flag: "wx" });
+      return () => rm(file, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const pid = Number(await readFile(file, "utf8").catch(() => ""));
+    if (pid > 0 && pid !== process.pid && isAlive(pid)) {
+      throw new DataFolderError(`${root} is in use by process ${pid}: stop that one, or give another --data-dir`);
+    }
+    // Left by a system that was killed.
+    await rm(file, { force: true });
+  }
+  throw new DataFolderError(`${root} cannot be locked: another process takes it again and again`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

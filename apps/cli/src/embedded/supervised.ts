@@ -1,0 +1,106 @@
+/**
+ * A process of the embedded system under supervision.
+ *
+ * States: starting -> up -> (died -> starting)* -> stopping -> gone. One that dies while it is not being stopped is
+ * started again after a pause that doubles up to 30 s. All run in process groups of their own, so that a Ctrl-C in the
+ * terminal reaches only the supervisor, which then ends them in order. None outlives it, however it ends: a Node child
+ * ends when its IPC channel closes, another program by the kernel's parent-death signal (Linux).
+ */
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync } from "node:fs";
+
+const SETPRIV = "/usr/bin/setpriv";
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
+const START_TIMEOUT_MS = 60_000;
+
+export interface Supervised {
+  name: string;
+  pid(): number | undefined;
+  /** What the process said when it began to listen. */
+  url(): string | undefined;
+  /** SIGTERM, by force after `graceMs`. Resolves when it is gone. */
+  stop(graceMs: number): Promise<void>;
+}
+
+export interface NodeSpec {
+  name: string;
+  module: URL;
+  env: NodeJS.ProcessEnv;
+  logFile: string;
+  onRestart(name: string, why: string): void;
+}
+
+/** Starts a Cardinal app and resolves when it has sent `{type: "listening", url}`. */
+export async function superviseNode(spec: NodeSpec): Promise<Supervised> {
+  let child: ChildProcess | undefined;
+  let url: string | undefined;
+  let stopping = false;
+  let pause = FIRST_PAUSE_MS;
+  let timer: NodeJS.Timeout | undefined;
+  const start = (): Promise<void> => {
+    const log = openSync(spec.logFile, "a");
+    child = fork(spec.module.pathname, { env: spec.env, stdio: ["ignore", log, log, "ipc"], detached: true });
+    closeSync(log);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const late = setTimeout(
+      () => reject(new Error(`${spec.name} did not start, see ${spec.logFile}`)),
+      START_TIMEOUT_MS,
+    );
+    child.on("message", (message: { type?: string; url?: string }) => {
+      if (message.type !== "listening") return;
+      url = message.url;
+      pause = FIRST_PAUSE_MS;
+      resolve();
+    });
+    child.once("exit", (code, signal) => {
+      reject(new Error(`${spec.name} ended with ${signal ?? `exit code ${code}`}, see ${spec.logFile}`));
+      if (stopping || url === undefined) return;
+      spec.onRestart(spec.name, `ended with ${signal ?? `exit code ${code}`}`);
+      timer = setTimeout(() => start().catch(() => {}), pause);
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    });
+    return promise.finally(() => clearTimeout(late));
+  };
+  const supervised: Supervised = {
+    name: spec.name,
+    pid: () => child?.pid,
+    url: () => url,
+    async stop(graceMs) {
+      stopping = true;
+      clearTimeout(timer);
+      if (child) await endProcess(child, graceMs);
+    },
+  };
+  try {
+    await start();
+  } catch (error) {
+    await supervised.stop(0);
+    throw error;
+  }
+  return supervised;
+}
+
+/** Starts another program; `config` goes to its standard input. */
+export function spawnTied(program: string, args: string[], config: string, logFile: string): ChildProcess {
+  const tied = existsSync(SETPRIV);
+  const log = openSync(logFile, "a");
+  const child = spawn(tied ? SETPRIV : program, tied ? ["--pdeathsig", "TERM", program, ...args] : args, {
+    stdio: ["pipe", log, log],
+    detached: true,
+  });
+  closeSync(log);
+  child.stdin!.on("error", () => {});
+  child.stdin!.end(config);
+  return child;
+}
+
+export async function endProcess(child: ChildProcess, graceMs: number): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+  const gone = once(child, "exit");
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), graceMs);
+  await gone;
+  clearTimeout(timer);
+}

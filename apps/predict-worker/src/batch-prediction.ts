@@ -1,0 +1,80 @@
+/**
+ * A batch prediction, run twice: first it is planned (inputs become shards), then, when all shards have ended, their
+ * parts are stitched into the job's rows.
+ */
+import { readModel } from "@cardinal/checkpoint";
+import { PAYLOAD_VERSION, type ProblemRecord, toProblem } from "@cardinal/contracts";
+import { checkFailureRate, type MissingShard, planShards, stitchParts } from "@cardinal/inference/batch";
+import type { JobRun, Outcome, ShardFailure } from "@cardinal/queue";
+import type { Metrics } from "@cardinal/service";
+import { layout, type ObjectStore } from "@cardinal/storage";
+
+export interface BatchPredictionOptions {
+  store: ObjectStore;
+  metrics: Metrics;
+  maxShardImages: number;
+}
+
+export function batchPrediction(options: BatchPredictionOptions) {
+  return (run: JobRun<"predict">): Promise<Outcome> =>
+    run.shardsDone ? stitch(options, run, run.shardsDone) : plan(options, run);
+}
+
+async function plan({ store, maxShardImages }: BatchPredictionOptions, run: JobRun<"predict">): Promise<Outcome> {
+  const { payload, signal } = run;
+  const planned = await planShards({ store, payload, maxImages: maxShardImages, signal });
+  const { job, model, topK, priority } = payload;
+  const shards = planned.shards.map((shard) => ({ v: PAYLOAD_VERSION, job, model, topK, ...shard }) as const);
+  return { shards, images: planned.images, priority };
+}
+
+async function stitch(
+  { store, metrics }: BatchPredictionOptions,
+  run: JobRun<"predict">,
+  failures: ShardFailure[],
+): Promise<Outcome> {
+  const { payload, signal } = run;
+  const { manifest } = await readModel(store, payload.model);
+  const { summary, missing } = await stitchParts({
+    store,
+    job: payload.job,
+    model: payload.model,
+    classes: manifest.classes,
+    startedAt: run.startedAt.getTime(),
+    signal,
+  });
+  if (summary.accuracy !== undefined) metrics.predictAccuracy.set(summary.accuracy);
+  const failure =
+    failureOf(missing, failures) ?? tooManyFailures(() => checkFailureRate(summary, payload.maxFailureRate));
+  if (failure) return { failure, result: summary };
+  await store.deletePrefix(layout.allParts(payload.job));
+  await store.deletePrefix(layout.allInputs(payload.job));
+  return { result: summary };
+}
+
+/** Shards shown in an error's details; all of them stand in the log. */
+const SHOWN = 20;
+
+/** A shard's part in the store is what counts: one that was written by a shard whose end was not heard is fine. */
+function failureOf(missing: MissingShard[], failures: ShardFailure[]): ProblemRecord | undefined {
+  if (missing.length === 0) return undefined;
+  const reasons = new Map(failures.map(({ shard, reason }) => [shard, reason]));
+  const images = missing.reduce((sum, { images }) => sum + images, 0);
+  return {
+    code: "shards_failed",
+    message: `${missing.length} shards with ${images} images have no answer`,
+    details: {
+      shards: missing.length,
+      images,
+      missing: missing.slice(0, SHOWN).map((shard) => ({ ...shard, reason: reasons.get(shard.shard) ?? shard.reason })),
+    },
+  };
+}
+
+function tooManyFailures(check: () => void): ProblemRecord | undefined {
+  try {
+    check();
+  } catch (error) {
+    return toProblem(error).toRecord();
+  }
+}

@@ -1,0 +1,31 @@
+/** The compute process for shards and single images. */
+import { imagePayloadSchema, shardPayloadSchema } from "@cardinal/contracts";
+import { blobReader } from "@cardinal/dataset";
+import { ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
+import { serveTasks } from "@cardinal/queue/child";
+import { openStore, storeConfigFromEnv } from "@cardinal/storage";
+
+/** Models kept in memory, and on the disk of the machine. */
+const MAX_MODELS = 4;
+const MAX_CACHE_BYTES = 4e9;
+/** Encoded images of duplicates within a shard; the images of a shard are read once. */
+const BLOB_MEMORY_BYTES = 16e6;
+
+const store = await openStore(storeConfigFromEnv(process.env));
+const models = new SessionPool({
+  cache: new ModelCache({ store, dir: process.env.CACHE_DIR!, maxBytes: MAX_CACHE_BYTES }),
+  threads: Number(process.env.THREADS),
+  maxModels: MAX_MODELS,
+});
+const read = blobReader(store, { memoryBytes: BLOB_MEMORY_BYTES });
+
+serveTasks({
+  shard: async (input, { emit, signal }) => {
+    const payload = shardPayloadSchema.parse(input);
+    return predictShard({ store, payload, models, read, batchSize: Number(process.env.BATCH_SIZE), emit, signal });
+  },
+  image: async (input, { emit, signal }) => {
+    const { image, model, topK } = imagePayloadSchema.parse(input);
+    return predictImage({ bytes: await store.read(image, { signal }), model, topK, models, emit });
+  },
+});

@@ -1,0 +1,79 @@
+/**
+ * A predict-worker: plans and stitches batch jobs in this process, runs shards and single images in one compute process
+ * (an image goes in between two batches of a shard) and ingests in another.
+ */
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { imageAnswerSchema, type QueueName } from "@cardinal/contracts";
+import { createImageWorker, createShardWorker, createWorker } from "@cardinal/queue";
+import { predictWorkerVariables, runMain } from "@cardinal/service";
+import { openStore, storeConfigFromEnv } from "@cardinal/storage";
+import { openWorkerShell } from "@cardinal/worker";
+import { batchPrediction } from "./batch-prediction.ts";
+
+await runMain(async () => {
+  const QUEUES: readonly QueueName[] = ["image", "shard", "predict", "ingest"];
+
+  const shell = await openWorkerShell("predict", "onnxruntime", predictWorkerVariables);
+  const { env, consumer, events, logger, metrics, shutdown } = shell;
+
+  const store = await openStore(storeConfigFromEnv(process.env));
+  shutdown.onClose("store", () => store.close());
+
+  const cacheDir = env.CACHE_DIR ?? join(tmpdir(), `cardinal-models-${userInfo().uid}`);
+  const inference = shell.compute(new URL("./inference-child.ts", import.meta.url), {
+    THREADS: String(env.THREADS),
+    CACHE_DIR: cacheDir,
+    BATCH_SIZE: String(env.BATCH_SIZE),
+  });
+  const ingest = shell.compute(new URL("./ingest-child.ts", import.meta.url), {});
+  const drainGraceMs = env.SHUTDOWN_GRACE_SECONDS * 1000;
+
+  const workers = [
+    createImageWorker(consumer, {
+      concurrency: 4,
+      events,
+      handle: async (payload, signal) => {
+        const onEvent = (event: Parameters<typeof shell.record>[0]) => shell.record(event, payload.id);
+        return imageAnswerSchema.parse(await inference.run("image", payload, { signal, onEvent }));
+      },
+    }),
+    createShardWorker(consumer, {
+      concurrency: 1,
+      events: {
+        ...events,
+        shardFailed: ({ job, shard }, error) => logger.warn({ job, shard, error }, "shard failed"),
+      },
+      handle: async ({ payload, signal, stopReason }) => {
+        const onEvent = (event: Parameters<typeof shell.record>[0]) => shell.record(event, payload.job);
+        await inference.run("shard", payload, { signal, stopReason, drainGraceMs, onEvent });
+      },
+    }),
+    createWorker(consumer, {
+      kind: "predict",
+      concurrency: 4,
+      events,
+      handle: batchPrediction({ store, metrics, maxShardImages: env.SHARD_IMAGES }),
+    }),
+    createWorker(consumer, {
+      kind: "ingest",
+      concurrency: 1,
+      events,
+      handle: async ({ payload, signal, stopReason, progress }) => {
+        const result = await ingest.run("ingest", payload, {
+          signal,
+          stopReason,
+          drainGraceMs,
+          onEvent: (event) => {
+            shell.record(event, payload.job);
+            if (event.type === "progress") progress(event.progress).catch(events.error);
+          },
+        });
+        await store.delete(payload.archive);
+        return { result: result as Record<string, unknown> };
+      },
+    }),
+  ];
+
+  await shell.start(QUEUES, workers);
+});

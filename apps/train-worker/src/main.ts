@@ -1,0 +1,48 @@
+/** A train-worker: takes one training job at a time and runs it in a compute process. */
+import { trainResultSchema } from "@cardinal/contracts";
+import { createWorker } from "@cardinal/queue";
+import { runMain, trainWorkerVariables } from "@cardinal/service";
+import { openWorkerShell } from "@cardinal/worker";
+
+await runMain(async () => {
+  const shell = await openWorkerShell("train", "tensorflow (tfjs-node)", trainWorkerVariables);
+  const { env, consumer, events, logger, work } = shell;
+
+  const compute = shell.compute(new URL("./child.ts", import.meta.url), {
+    TF_NUM_INTRAOP_THREADS: String(env.THREADS),
+    TF_NUM_INTEROP_THREADS: "1",
+    OMP_NUM_THREADS: String(env.THREADS),
+    TF_CPP_MIN_LOG_LEVEL: "2",
+    THREADS: String(env.THREADS),
+  });
+
+  const worker = createWorker(consumer, {
+    kind: "train",
+    concurrency: 1,
+    events,
+    handle: async (run) => {
+      try {
+        const result = await compute.run(
+          "train",
+          { payload: run.payload, fence: run.fence, checkpointSeconds: env.CHECKPOINT_SECONDS },
+          {
+            signal: run.signal,
+            stopReason: run.stopReason,
+            drainGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
+            onEvent: (event) => {
+              shell.record(event, run.payload.job);
+              if (event.type === "progress") run.progress(event.progress).catch(events.error);
+            },
+            onAsk: () => run.seal(),
+          },
+        );
+        return { result: trainResultSchema.parse(result) };
+      } finally {
+        work.endTraining();
+      }
+    },
+  });
+
+  await shell.start(["train"], [worker]);
+  logger.debug("ready");
+});

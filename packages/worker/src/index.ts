@@ -1,0 +1,2 @@
+export { WorkMetrics } from "./work-metrics.ts";
+export { openWorkerShell, type WorkerShell } from "./worker-shell.ts";
