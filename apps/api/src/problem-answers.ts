@@ -11,9 +11,7 @@ export function fromZod(error: ZodError): CardinalError {
   const errors = error.issues
     .flatMap(expandIssue)
     .map(({ path, message, input }) => ({ path: path.join("."), message, input }));
-  const named = error.issues.every(
-    (issue) => NAME_FIELDS.has(String(issue.path[0])) && (issue.code === "invalid_format" || issue.code === "custom"),
-  );
+  const named = error.issues.every(isBadName);
   const first = errors[0]!;
   const shown = errors.map(({ path, message }) => ({ path, message }));
   return problem(
@@ -21,6 +19,11 @@ export function fromZod(error: ZodError): CardinalError {
     first.path ? `${first.path}: ${first.message}` : first.message,
     { errors: shown },
   );
+}
+
+function isBadName(issue: z.core.$ZodIssue): boolean {
+  if (issue.code === "custom") return issue.params?.badName === true;
+  return issue.code === "invalid_format" && NAME_FIELDS.has(String(issue.path[0]));
 }
 
 /** An unknown field is reported under its own path rather than its parent's. */

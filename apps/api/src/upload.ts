@@ -26,8 +26,7 @@ export async function receiveArchive(
   if (!request.is(RAW_TYPES)) {
     throw problem("unsupported_media_type", "send a zip archive as application/zip, or as multipart field 'file'");
   }
-  const bytes = Number.isNaN(declared) ? undefined : declared;
-  return store.put(key, guard(request, request, maxBytes), { bytes });
+  return putGuarded(store, key, guard(request, request, maxBytes), Number.isNaN(declared) ? undefined : declared);
 }
 
 async function receiveForm(request: Request, store: ObjectStore, key: string, maxBytes: number): Promise<PutResult> {
@@ -40,7 +39,7 @@ async function receiveForm(request: Request, store: ObjectStore, key: string, ma
       return;
     }
     found = true;
-    store.put(key, guard(file, request, maxBytes)).then(resolve, reject);
+    putGuarded(store, key, guard(file, request, maxBytes)).then(resolve, reject);
   });
   form.on(
     "close",
@@ -50,6 +49,15 @@ async function receiveForm(request: Request, store: ObjectStore, key: string, ma
   request.on("close", () => request.complete || form.destroy(problem("upload_failed", "the client went away")));
   request.pipe(form);
   return promise;
+}
+
+/** The store reports a source that failed as `upload_failed`: what it failed of says more. */
+async function putGuarded(store: ObjectStore, key: string, source: Readable, bytes?: number): Promise<PutResult> {
+  try {
+    return await store.put(key, source, { bytes });
+  } catch (error) {
+    throw source.errored ?? error;
+  }
 }
 
 /** The bytes of `source`, which fail when there are too many, when they stop coming, or when the request ends early. */

@@ -1,0 +1,19 @@
+/** Archive to manifest, class index, decoding, torchvision-exact transforms, batches. */
+export { ARCHIVE_LIMITS, type ArchiveLimits } from "./archive/zip-archive.ts";
+export { type Batch, type BatchEntry, type BatchOptions, batches } from "./batches.ts";
+export { blobReader } from "./blob-reader.ts";
+export { listDatasets, readDataset, readManifest } from "./datasets.ts";
+export {
+  type DecodeOptions,
+  decodeImage,
+  type ImageHeader,
+  isImageError,
+  MAX_PIXELS,
+  probeImage,
+  type RgbImage,
+} from "./decode.ts";
+export type { ImageFormat } from "./format.ts";
+export { type IngestOptions, ingestArchive } from "./ingest/ingest-archive.ts";
+export { codePointOrder } from "./order.ts";
+export { seededRandom, shuffled } from "./random.ts";
+export { normalizeInto, randomResizedCrop, resizeAndCrop, type TensorLayout } from "./transform.ts";
