@@ -28,6 +28,7 @@ export async function up(args: string[]): Promise<number> {
   const stop = stopSignal();
   const system = await startEmbedded({
     dataDir: options["data-dir"],
+    fresh: false,
     host: options.host,
     port: wholeNumber(options.port, "port", 0, 65_535),
     predictWorkers: wholeNumber(options["predict-workers"], "predict-workers", 1, 256),

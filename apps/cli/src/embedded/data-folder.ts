@@ -29,13 +29,19 @@ export class DataFolderError extends Error {
   override readonly name = "DataFolderError";
 }
 
-/** Makes what is missing and locks the folder; refuses one that a live system uses. */
-export async function openDataFolder(path: string): Promise<DataFolder> {
+/**
+ * Makes what is missing and locks the folder; refuses one that a live system uses. `fresh` empties what the system
+ * itself has made; whatever else lies in the folder stays.
+ */
+export async function openDataFolder(path: string, fresh: boolean): Promise<DataFolder> {
   const root = resolve(path);
   await mkdir(root, { recursive: true, mode: 0o700 });
   const unlock = await lock(join(root, "lock"), root);
   const folder = (name: string) => join(root, name);
-  for (const name of ["redis", "store", "logs", "models"]) await mkdir(folder(name), { recursive: true });
+  for (const name of ["redis", "store", "logs", "models"]) {
+    if (fresh) await rm(folder(name), { recursive: true, force: true });
+    await mkdir(folder(name), { recursive: true });
+  }
   const key = await secret(folder("api-key"));
   const password = await secret(folder("redis-password"));
   return {

@@ -8,6 +8,8 @@ import { type Supervised, superviseNode } from "./supervised.ts";
 
 export interface EmbeddedOptions {
   dataDir: string;
+  /** Begin with nothing: forget what is in the data folder. */
+  fresh: boolean;
   host: string;
   /** 0: any free one. */
   port: number;
@@ -31,7 +33,7 @@ const GRACE_SECONDS = 30;
 const APPS = new URL("../../../", import.meta.url);
 
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedSystem> {
-  const folder = await openDataFolder(options.dataDir);
+  const folder = await openDataFolder(options.dataDir, options.fresh);
   const processes: Supervised[] = [];
   let redis: EmbeddedRedis | undefined;
   let stopping: Promise<void> | undefined;

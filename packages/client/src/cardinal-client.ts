@@ -1,0 +1,191 @@
+/** The API of Cardinal as typed calls. Every call throws `CardinalError` with the code of the problem answer. */
+import { openAsBlob } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type AliasRecord,
+  aliasRecordSchema,
+  type DatasetVersion,
+  datasetVersionSchema,
+  hasEnded,
+  type ImageAnswer,
+  type IngestRequest,
+  imageAnswerSchema,
+  type JobKind,
+  type JobList,
+  type JobState,
+  type JobView,
+  jobListSchema,
+  jobViewSchema,
+  type ModelFile,
+  type ModelManifest,
+  modelManifestSchema,
+  type PredictRequest,
+  type predictRequestSchema,
+  type Row,
+  rowSchema,
+  type trainRequestSchema,
+  type WorkerView,
+  workerViewSchema,
+} from "@cardinal/contracts";
+import { z } from "zod";
+import { type CallOptions, type Connection, call, callJson } from "./http.ts";
+import { readLines } from "./lines.ts";
+
+export type TrainBody = z.input<typeof trainRequestSchema>;
+export type PredictBody = z.input<typeof predictRequestSchema>;
+
+export interface UploadOptions extends Partial<Omit<IngestRequest, "name">> {
+  idempotencyKey?: string;
+  signal?: AbortSignal;
+  /** Hears how many bytes were handed to the connection. */
+  onProgress?(sentBytes: number, totalBytes: number): void;
+}
+
+/** Pause between two looks at a job, in milliseconds: short at first, so that short jobs are not waited for long. */
+const FIRST_LOOK_MS = 50;
+const LONGEST_PAUSE_MS = 1_000;
+
+export class CardinalClient {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Uploads a zip archive as a stream; gives the ingest job. */
+  async uploadDataset(name: string, archivePath: string, options: UploadOptions = {}): Promise<JobView> {
+    const blob = await openAsBlob(archivePath);
+    const { idempotencyKey, signal, onProgress, ...query } = options;
+    let sent = 0;
+    const counted = new TransformStream<Uint8Array, Uint8Array>({
+      transform(chunk, controller) {
+        sent += chunk.length;
+        onProgress?.(sent, blob.size);
+        controller.enqueue(chunk);
+      },
+    });
+    return callJson(this.#connection, jobViewSchema, "/v1/datasets", {
+      method: "POST",
+      query: { name, ...query },
+      body: blob.stream().pipeThrough(counted),
+      headers: { "content-type": "application/zip", ...idempotency(idempotencyKey) },
+      signal,
+    });
+  }
+
+  /** The latest version of every data set. */
+  async datasets(): Promise<DatasetVersion[]> {
+    const schema = z.object({ datasets: z.array(datasetVersionSchema) });
+    return (await callJson(this.#connection, schema, "/v1/datasets")).datasets;
+  }
+
+  dataset(name: string, version?: string): Promise<DatasetVersion> {
+    const path = version === undefined ? "" : `/versions/${encodeURIComponent(version)}`;
+    return callJson(this.#connection, datasetVersionSchema, `/v1/datasets/${encodeURIComponent(name)}${path}`);
+  }
+
+  train(request: TrainBody, options: { idempotencyKey?: string } = {}): Promise<JobView> {
+    return this.#submit("/v1/train", request, options.idempotencyKey);
+  }
+
+  predict(request: PredictBody, options: { idempotencyKey?: string } = {}): Promise<JobView> {
+    return this.#submit("/v1/predict", request, options.idempotencyKey);
+  }
+
+  /** Classifies one image (encoded bytes). */
+  predictImage(
+    image: Uint8Array<ArrayBuffer>,
+    options: { model: string; topK?: PredictRequest["topK"]; signal?: AbortSignal },
+  ): Promise<ImageAnswer> {
+    const { signal, ...query } = options;
+    return callJson(this.#connection, imageAnswerSchema, "/v1/predict/image", {
+      method: "POST",
+      query,
+      body: image,
+      headers: { "content-type": "application/octet-stream" },
+      signal,
+    });
+  }
+
+  job(id: string): Promise<JobView> {
+    return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`);
+  }
+
+  jobs(filter: { kind?: JobKind; state?: JobState; cursor?: string; limit?: number } = {}): Promise<JobList> {
+    return callJson(this.#connection, jobListSchema, "/v1/jobs", { query: filter });
+  }
+
+  cancel(id: string): Promise<JobView> {
+    return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
+  }
+
+  /** Looks at the job until it has ended, whatever its end; `onProgress` hears of every look. */
+  async wait(id: string, options: { signal?: AbortSignal; onProgress?(job: JobView): void } = {}): Promise<JobView> {
+    for (let pause = FIRST_LOOK_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
+      const job = await this.job(id);
+      options.onProgress?.(job);
+      if (hasEnded(job.state)) return job;
+      await sleep(pause, undefined, { signal: options.signal });
+    }
+  }
+
+  /** The rows of an ended predict job, in input order; error rows are among them. */
+  rows(id: string): AsyncGenerator<Row> {
+    return this.#rows(`/v1/jobs/${encodeURIComponent(id)}/results`);
+  }
+
+  /** Its error rows only. */
+  errors(id: string): AsyncGenerator<Row> {
+    return this.#rows(`/v1/jobs/${encodeURIComponent(id)}/errors`);
+  }
+
+  /** Its rows as CSV. */
+  async csv(id: string): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#get(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format: "csv" } })).body!;
+  }
+
+  async models(): Promise<ModelManifest[]> {
+    const schema = z.object({ models: z.array(modelManifestSchema) });
+    return (await callJson(this.#connection, schema, "/v1/models")).models;
+  }
+
+  /** By id or alias. */
+  model(reference: string): Promise<ModelManifest> {
+    return callJson(this.#connection, modelManifestSchema, `/v1/models/${encodeURIComponent(reference)}`);
+  }
+
+  async modelFile(reference: string, file: ModelFile): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#get(`/v1/models/${encodeURIComponent(reference)}/files/${file}`)).body!;
+  }
+
+  setAlias(alias: string, model: string): Promise<AliasRecord> {
+    return callJson(this.#connection, aliasRecordSchema, `/v1/aliases/${encodeURIComponent(alias)}`, {
+      method: "PUT",
+      json: { model },
+    });
+  }
+
+  async workers(): Promise<WorkerView[]> {
+    const schema = z.object({ workers: z.array(workerViewSchema) });
+    return (await callJson(this.#connection, schema, "/v1/workers")).workers;
+  }
+
+  #submit(path: string, json: unknown, idempotencyKey: string | undefined): Promise<JobView> {
+    return callJson(this.#connection, jobViewSchema, path, {
+      method: "POST",
+      json,
+      headers: idempotency(idempotencyKey),
+    });
+  }
+
+  #get(path: string, options?: CallOptions): Promise<Response> {
+    return call(this.#connection, path, options);
+  }
+
+  async *#rows(path: string): AsyncGenerator<Row> {
+    const response = await this.#get(path);
+    for await (const line of readLines(response.body!)) yield rowSchema.parse(JSON.parse(line));
+  }
+}
+
+const idempotency = (key: string | undefined): Record<string, string> => (key ? { "idempotency-key": key } : {});

@@ -1,0 +1,57 @@
+/** One call: the request, and its answer as what a schema says or as a `CardinalError`. */
+import { CardinalError, isProblemCode, problem } from "@cardinal/contracts";
+import type { z } from "zod";
+
+export interface Connection {
+  /** Such as `http://127.0.0.1:8080`. */
+  baseUrl: string;
+  key: string;
+}
+
+export interface CallOptions {
+  method?: "GET" | "POST" | "PUT" | "DELETE";
+  query?: Record<string, string | number | undefined>;
+  json?: unknown;
+  body?: RequestInit["body"];
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** The answer's body, unread. Problem answers are thrown. */
+export async function call({ baseUrl, key }: Connection, path: string, options: CallOptions = {}): Promise<Response> {
+  const url = new URL(path, baseUrl);
+  for (const [name, value] of Object.entries(options.query ?? {})) {
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  }
+  const { method = "GET", json, signal } = options;
+  const headers: Record<string, string> = { authorization: `Bearer ${key}`, ...options.headers };
+  if (json !== undefined) headers["content-type"] = "application/json";
+  const body = json === undefined ? options.body : JSON.stringify(json);
+  const streaming = body instanceof ReadableStream ? { duplex: "half" } : {};
+  const response = await fetch(url, { method, headers, body, signal, ...streaming } as RequestInit);
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+/** The same, with a JSON answer that is parsed by its schema. */
+export async function callJson<S extends z.ZodType>(
+  connection: Connection,
+  schema: S,
+  path: string,
+  options?: CallOptions,
+): Promise<z.output<S>> {
+  const response = await call(connection, path, options);
+  return schema.parse(await response.json());
+}
+
+async function problemOf(response: Response): Promise<CardinalError> {
+  const body = (await response.json().catch(() => ({}))) as { code?: unknown; detail?: string } & Record<
+    string,
+    unknown
+  >;
+  if (!isProblemCode(body.code)) {
+    return problem("internal_error", `${response.url} answered ${response.status} ${response.statusText}`);
+  }
+  const { code, detail, type: _type, title, status: _status, ...details } = body;
+  return new CardinalError(code as never, detail ?? String(title), details);
+}
