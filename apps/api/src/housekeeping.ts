@@ -77,16 +77,18 @@ async function sweepCheckpoints(store: ObjectStore, queue: JobQueue): Promise<vo
   }
 }
 
-/** Inputs and parts of ended jobs; the rows too, once the job's record has expired. */
+/**
+ * Inputs and parts of completed jobs, whose rows are whole; everything of cancelled ones, and of those whose record has
+ * expired. A failed job keeps what it has.
+ */
 async function sweepPredictions(store: ObjectStore, queue: JobQueue): Promise<void> {
   for await (const id of store.listFolders(layout.allPredictions)) {
     const job = await find(queue, id);
-    if (!isOver(job)) continue;
-    if (job?.result) {
+    if (job === undefined || job.state === "cancelled") {
+      await store.deletePrefix(layout.predictions(id));
+    } else if (job.state === "completed") {
       await store.deletePrefix(layout.allInputs(id));
       await store.deletePrefix(layout.allParts(id));
-    } else {
-      await store.deletePrefix(layout.predictions(id));
     }
   }
 }

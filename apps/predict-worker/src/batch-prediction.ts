@@ -7,7 +7,7 @@ import { PAYLOAD_VERSION, type ProblemRecord, toProblem } from "@cardinal/contra
 import { checkFailureRate, type MissingShard, planShards, stitchParts } from "@cardinal/inference/batch";
 import type { JobRun, Outcome, ShardFailure } from "@cardinal/queue";
 import type { Metrics } from "@cardinal/service";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import type { ObjectStore } from "@cardinal/storage";
 
 export interface BatchPredictionOptions {
   store: ObjectStore;
@@ -46,10 +46,8 @@ async function stitch(
   if (summary.accuracy !== undefined) metrics.predictAccuracy.set(summary.accuracy);
   const failure =
     failureOf(missing, failures) ?? tooManyFailures(() => checkFailureRate(summary, payload.maxFailureRate));
-  if (failure) return { failure, result: summary };
-  await store.deletePrefix(layout.allParts(payload.job));
-  await store.deletePrefix(layout.allInputs(payload.job));
-  return { result: summary };
+  // Parts and inputs stay until the result is recorded: housekeeping removes them.
+  return failure ? { failure, result: summary } : { result: summary };
 }
 
 /** Shards shown in an error's details; all of them stand in the log. */

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AliasRecord,
   aliasRecordSchema,
+  CardinalError,
   type DatasetVersion,
   datasetVersionSchema,
   hasEnded,
@@ -44,6 +45,7 @@ export interface UploadOptions extends Partial<Omit<IngestRequest, "name">> {
 /** Pause between two looks at a job, in milliseconds: short at first, so that short jobs are not waited for long. */
 const FIRST_LOOK_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
+const LONGEST_OUTAGE_MS = 60_000;
 
 export class CardinalClient {
   readonly #connection: Connection;
@@ -107,8 +109,8 @@ export class CardinalClient {
     });
   }
 
-  job(id: string): Promise<JobView> {
-    return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`);
+  job(id: string, signal?: AbortSignal): Promise<JobView> {
+    return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`, { signal });
   }
 
   jobs(filter: { kind?: JobKind; state?: JobState; cursor?: string; limit?: number } = {}): Promise<JobList> {
@@ -119,13 +121,24 @@ export class CardinalClient {
     return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
-  /** Looks at the job until it has ended, whatever its end; `onProgress` hears of every look. */
+  /**
+   * Looks at the job until it has ended, whatever its end; `onProgress` hears of every look. An API that is away, or has
+   * lost its Redis, is waited for: the error is thrown when it lasts longer than a minute.
+   */
   async wait(id: string, options: { signal?: AbortSignal; onProgress?(job: JobView): void } = {}): Promise<JobView> {
+    const { signal, onProgress } = options;
+    let seenAt = Date.now();
     for (let pause = FIRST_LOOK_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
-      const job = await this.job(id);
-      options.onProgress?.(job);
-      if (hasEnded(job.state)) return job;
-      await sleep(pause, undefined, { signal: options.signal });
+      try {
+        const job = await this.job(id, signal);
+        seenAt = Date.now();
+        onProgress?.(job);
+        if (hasEnded(job.state)) return job;
+      } catch (error) {
+        const mayHeal = error instanceof CardinalError && error.status === 503;
+        if (!mayHeal || Date.now() - seenAt > LONGEST_OUTAGE_MS) throw error;
+      }
+      await sleep(pause, undefined, { signal });
     }
   }
 
@@ -163,6 +176,11 @@ export class CardinalClient {
       method: "PUT",
       json: { model },
     });
+  }
+
+  async aliases(): Promise<AliasRecord[]> {
+    const schema = z.object({ aliases: z.array(aliasRecordSchema) });
+    return (await callJson(this.#connection, schema, "/v1/aliases")).aliases;
   }
 
   async workers(): Promise<WorkerView[]> {

@@ -17,7 +17,7 @@ export interface CallOptions {
   signal?: AbortSignal;
 }
 
-/** The answer's body, unread. Problem answers are thrown. */
+/** The answer's body, unread. Problem answers are thrown, `api_unreachable` when there is none. */
 export async function call({ baseUrl, key }: Connection, path: string, options: CallOptions = {}): Promise<Response> {
   const url = new URL(path, baseUrl);
   for (const [name, value] of Object.entries(options.query ?? {})) {
@@ -28,7 +28,14 @@ export async function call({ baseUrl, key }: Connection, path: string, options: 
   if (json !== undefined) headers["content-type"] = "application/json";
   const body = json === undefined ? options.body : JSON.stringify(json);
   const streaming = body instanceof ReadableStream ? { duplex: "half" } : {};
-  const response = await fetch(url, { method, headers, body, signal, ...streaming } as RequestInit);
+  let response: Response;
+  try {
+    response = await fetch(url, { method, headers, body, signal, ...streaming } as RequestInit);
+  } catch (error) {
+    signal?.throwIfAborted();
+    const cause = (error as Error).cause instanceof Error ? ((error as Error).cause as Error) : (error as Error);
+    throw problem("api_unreachable", `${url.origin} cannot be reached: ${cause.message}`, undefined, error);
+  }
   if (!response.ok) throw await problemOf(response);
   return response;
 }
@@ -50,7 +57,8 @@ async function problemOf(response: Response): Promise<CardinalError> {
     unknown
   >;
   if (!isProblemCode(body.code)) {
-    return problem("internal_error", `${response.url} answered ${response.status} ${response.statusText}`);
+    const { status, statusText, url } = response;
+    return problem("internal_error", `${url} answered ${status} ${statusText}`, { status });
   }
   const { code, detail, type: _type, title, status: _status, ...details } = body;
   return new CardinalError(code as never, detail ?? String(title), details);

@@ -92,6 +92,7 @@ export const problems = {
   queue_unavailable: entry(503, "Redis cannot be reached or has no memory left.", true),
   redis_misconfigured: entry(500, "Redis would lose jobs with its configuration."),
   model_warming: entry(503, "No worker has answered in time.", true),
+  api_unreachable: entry(503, "The API cannot be reached.", true),
   shutting_down: entry(503, "The process is shutting down.", true),
   internal_error: entry(500, "Something unexpected went wrong.", true),
 } as const satisfies Record<string, ProblemEntry>;

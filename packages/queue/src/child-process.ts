@@ -144,7 +144,7 @@ export class ComputeProcess {
     const run = this.#runs.get(message.run);
     if (!run) return;
     run.silence.refresh();
-    if (message.type === "event") run.options.onEvent?.(message.event);
+    if (message.type === "events") for (const event of message.events) run.options.onEvent?.(event);
     else if (message.type === "done") run.resolve(message.value);
     else if (message.type === "failed") run.reject(fromRecord(message.error));
     else {

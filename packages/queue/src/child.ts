@@ -12,7 +12,7 @@ export type ToChild =
 
 export type FromChild =
   | { type: "ready"; pid: number }
-  | { type: "event"; run: number; event: WorkEvent }
+  | { type: "events"; run: number; events: WorkEvent[] }
   | { type: "ask"; run: number; ask: number; question: string; input: unknown }
   | { type: "alive"; rssBytes: number }
   | { type: "done"; run: number; value: unknown }
@@ -33,12 +33,34 @@ export interface TaskContext {
 export type Task = (input: unknown, context: TaskContext) => Promise<unknown>;
 
 const ALIVE_MS = 2_000;
+/** Events go to the parent in bundles: a fast network tells of more than a thousand a second. */
+const BUNDLE_MS = 50;
+const BUNDLE_EVENTS = 500;
 
 class Run {
   readonly controller = new AbortController();
   readonly asks = new Map<number, (value: unknown) => void>();
   stopReason: StopReason | undefined;
   nextAsk = 1;
+  readonly #flush: (events: WorkEvent[]) => void;
+  #events: WorkEvent[] = [];
+  #sentAt = performance.now();
+
+  constructor(flush: (events: WorkEvent[]) => void) {
+    this.#flush = flush;
+  }
+
+  /** The clock is looked at here and not by a timer: compute that blocks the thread would keep a timer waiting. */
+  emit(event: WorkEvent): void {
+    this.#events.push(event);
+    if (this.#events.length >= BUNDLE_EVENTS || performance.now() - this.#sentAt >= BUNDLE_MS) this.flush();
+  }
+
+  flush(): void {
+    if (this.#events.length > 0) this.#flush(this.#events);
+    this.#events = [];
+    this.#sentAt = performance.now();
+  }
 }
 
 /** Serves tasks until the parent goes away. Call once, from the child's main file. */
@@ -74,16 +96,17 @@ async function execute(
   runs: Map<number, Run>,
   send: (message: FromChild) => void,
 ): Promise<void> {
-  const run = new Run();
   const id = message.run;
+  const run = new Run((events) => send({ type: "events", run: id, events }));
   runs.set(id, run);
   const context: TaskContext = {
     signal: run.controller.signal,
     stopReason: () => run.stopReason,
-    emit: (event) => send({ type: "event", run: id, event }),
+    emit: (event) => run.emit(event),
     ask: (question, input) => {
       const ask = run.nextAsk++;
       const answer = new Promise((resolve) => run.asks.set(ask, resolve));
+      run.flush();
       send({ type: "ask", run: id, ask, question, input });
       return answer;
     },
@@ -91,10 +114,13 @@ async function execute(
   try {
     const task = tasks[message.task];
     if (!task) throw new CardinalError("internal_error", `the child knows no task ${message.task}`);
-    send({ type: "done", run: id, value: await task(message.input, context) });
+    const value = await task(message.input, context);
+    run.flush();
+    send({ type: "done", run: id, value });
   } catch (error) {
     const failure = toProblem(error);
     if (failure.code === "internal_error") console.error(error);
+    run.flush();
     send({ type: "failed", run: id, error: failure.toRecord() });
   } finally {
     runs.delete(id);

@@ -1,0 +1,7 @@
+/** Running networks: sessions, shards and single images. Planning and stitching have their own door, `./batch`. */
+export { type CachedModel, ModelCache, type ModelCacheOptions } from "./model-cache.ts";
+export { type PredictImageOptions, predictImage } from "./predict-image.ts";
+export { type PredictShardOptions, predictShard, type ShardResult } from "./predict-shard.ts";
+export { loadSession, type OnnxSession, type SessionOptions } from "./session.ts";
+export { type LoadedModel, SessionPool, type SessionPoolOptions } from "./session-pool.ts";
+export { softmax, topK } from "./top-k.ts";

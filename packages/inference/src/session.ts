@@ -1,0 +1,86 @@
+/**
+ * One model in ONNX Runtime on the CPU.
+ *
+ * `run` blocks the thread that calls it (the binding computes synchronously), so a process that has locks to renew or
+ * requests to answer must not call it: the workers do it in a child process.
+ */
+import { problem } from "@cardinal/contracts";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+
+export interface SessionOptions {
+  /** Threads that one operator may use: the machine's cores over the number of processes that compute on it. */
+  threads: number;
+}
+
+export interface OnnxSession {
+  /** Side of the square input in pixels. */
+  readonly side: number;
+  /** Number of classes: values in a row of logits. */
+  readonly classes: number;
+  /**
+   * Logits of `count` images, row by row: [count, classes] from float32 NCHW [count, 3, side, side]. `data` may be
+   * longer; it must not change until the promise is settled.
+   */
+  run(data: Float32Array, count: number): Promise<Float32Array>;
+  /** Frees the native memory. The session cannot run any more. */
+  release(): Promise<void>;
+}
+
+/**
+ * Loads a model that `exportOnnx` wrote. Throws `model_corrupt` when ONNX Runtime cannot read it or it has no input
+ * [batch, 3, side, side] and output `logits` [batch, classes].
+ */
+export async function loadSession(onnxPath: string, options: SessionOptions): Promise<OnnxSession> {
+  const session = await InferenceSession.create(onnxPath, {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: options.threads,
+    interOpNumThreads: 1,
+    executionMode: "sequential",
+    graphOptimizationLevel: "all",
+    // The arena keeps what the largest batch needed and takes nothing more after it.
+    enableCpuMemArena: true,
+    enableMemPattern: true,
+    logSeverityLevel: 3,
+  }).catch((cause: Error) => {
+    throw problem("model_corrupt", `ONNX Runtime cannot load ${onnxPath}: ${cause.message}`, undefined, cause);
+  });
+  try {
+    return describe(session, onnxPath);
+  } catch (error) {
+    await session.release();
+    throw error;
+  }
+}
+
+function describe(session: InferenceSession, onnxPath: string): OnnxSession {
+  const input = shapeOf(session.inputMetadata, "input");
+  const output = shapeOf(session.outputMetadata, "logits");
+  const [side, classes] = [input?.[2], output?.[1]];
+  if (typeof side !== "number" || typeof classes !== "number" || input?.[1] !== 3 || input[3] !== side) {
+    throw problem(
+      "model_corrupt",
+      `${onnxPath} has input ${JSON.stringify(input)} and logits ${JSON.stringify(output)}, ` +
+        "not [batch, 3, side, side] and [batch, classes]",
+    );
+  }
+  const perImage = 3 * side * side;
+  return {
+    side,
+    classes,
+    async run(data, count) {
+      const feed = new Tensor("float32", data.subarray(0, count * perImage), [count, 3, side, side]);
+      const { logits } = await session.run({ input: feed }, ["logits"]);
+      return logits!.data as Float32Array;
+    },
+    release: () => session.release(),
+  };
+}
+
+/** Dimensions of a named input or output; a dynamic one is its name. */
+function shapeOf(
+  metadata: readonly InferenceSession.ValueMetadata[],
+  name: string,
+): readonly (number | string)[] | undefined {
+  const value = metadata.find((entry) => entry.name === name);
+  return value?.isTensor ? value.shape : undefined;
+}

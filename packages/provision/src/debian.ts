@@ -1,0 +1,61 @@
+/**
+ * Programs out of Debian packages (and Ubuntu's), unpacked into the cache: no root is needed, nothing is installed
+ * and no package script starts a daemon on a well-known port.
+ */
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import { ProvisionError, run, which } from "./run.ts";
+
+/** Part of a cache key: the release that the package's libraries fit, such as `debian-12-x64`. */
+export function debianRelease(): string | undefined {
+  if (!which("apt-get") || !which("dpkg-deb")) return undefined;
+  const lines = readFileSync("/etc/os-release", "utf8").split("\n");
+  const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
+  return `${value("ID")}-${value("VERSION_ID")}-${process.arch}`.replaceAll('"', "");
+}
+
+export interface UnpackOptions {
+  /** Also the libraries that the package depends on and the machine does not have. */
+  withDependencies: boolean;
+}
+
+/** Downloads `name` by apt-get and unpacks its programs and libraries (`usr/bin`, `usr/lib`) into `folder`. */
+export async function unpackDebian(name: string, folder: string, options: UnpackOptions): Promise<void> {
+  const downloads = path.join(folder, "download");
+  mkdirSync(path.join(downloads, "partial"), { recursive: true });
+  const settings = [`Dir::Cache::archives=${downloads}`, "Debug::NoLocking=1"];
+  if (process.getuid?.() === 0) settings.push("APT::Sandbox::User=root");
+  const asked = options.withDependencies
+    ? ["install", "--download-only", "--no-install-recommends", "--yes", name]
+    : ["download", name];
+  const args = ["--quiet", ...settings.flatMap((setting) => ["-o", setting]), ...asked];
+  await run("apt-get", args, { cwd: downloads }).catch(async (error) => {
+    if (process.getuid?.() !== 0) throw error;
+    await updateLists(); // a fresh image has none
+    await run("apt-get", args, { cwd: downloads });
+  });
+  const packages = readdirSync(downloads).filter((file) => file.endsWith(".deb"));
+  if (packages.length === 0)
+    throw new ProvisionError(`apt-get downloaded nothing for ${name}: is it installed already?`);
+  for (const file of packages) await run("dpkg-deb", ["--extract", path.join(downloads, file), folder]);
+  await Promise.all(["download", "etc", "var", "usr/share"].map((part) => rm(path.join(folder, part), REMOVE)));
+}
+
+let update: Promise<string> | undefined;
+
+/** Once a process: two updates at the same time would fail on apt's lock. */
+function updateLists(): Promise<string> {
+  update ??= run("apt-get", ["--quiet", "update"]);
+  return update;
+}
+
+const REMOVE = { recursive: true, force: true };
+
+/** The library folders of an unpacked package, for LD_LIBRARY_PATH, relative to `folder`. */
+export function libraryFolders(folder: string): string[] {
+  return ["usr/lib", "lib"].flatMap((parent) => {
+    const names = readdirSync(path.join(folder, parent), { withFileTypes: true });
+    return names.filter((entry) => entry.name.includes("-linux-gnu")).map((entry) => `${parent}/${entry.name}`);
+  });
+}

@@ -1,0 +1,1 @@
+export { exportOnnx, type OnnxOptions, onnxIrVersion, onnxOpset } from "./export.ts";

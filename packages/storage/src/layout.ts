@@ -1,0 +1,46 @@
+/** Where things lie in the store. No other room builds a key by hand. */
+import type { ModelFile, Split } from "@cardinal/contracts";
+
+export const layout = {
+  /** Image bytes by digest, written once. Two hexadecimal digits spread them over folders. */
+  blob: (sha256: string) => `blobs/${sha256.slice(0, 2)}/${sha256}`,
+
+  datasets: "datasets/",
+  datasetLatest: (name: string) => `datasets/${name}/latest.json`,
+  datasetVersions: (name: string) => `datasets/${name}/`,
+  dataset: (name: string, version: string) => `datasets/${name}/${version}/dataset.json`,
+  manifest: (name: string, version: string) => `datasets/${name}/${version}/manifest.jsonl`,
+  splitManifest: (name: string, version: string, split: Split) => `datasets/${name}/${version}/${split}.jsonl`,
+  classes: (name: string, version: string) => `datasets/${name}/${version}/classes.json`,
+  report: (name: string, version: string) => `datasets/${name}/${version}/report.json`,
+
+  models: "models/",
+  model: (id: string) => `models/${id}/`,
+  modelManifest: (id: string) => `models/${id}/manifest.json`,
+  modelFile: (id: string, file: ModelFile) => `models/${id}/${file}`,
+  aliases: "aliases/",
+  alias: (alias: string) => `aliases/${alias}.json`,
+
+  allCheckpoints: "checkpoints/",
+  checkpoints: (job: string) => `checkpoints/${job}/`,
+  checkpointLatest: (job: string) => `checkpoints/${job}/latest.json`,
+  checkpoint: (job: string, attempt: number, step: number, kind: "last" | "best") =>
+    `checkpoints/${job}/${attempt}-${String(step).padStart(9, "0")}-${kind}.safetensors`,
+
+  allPredictions: "predictions/",
+  predictions: (job: string) => `predictions/${job}/`,
+  predictionPlan: (job: string) => `predictions/${job}/plan.json`,
+  predictionImages: (job: string) => `predictions/${job}/images.json`,
+  allInputs: (job: string) => `predictions/${job}/inputs/`,
+  shardInputs: (job: string, shard: number) => `predictions/${job}/inputs/${number(shard)}.jsonl`,
+  allParts: (job: string) => `predictions/${job}/parts/`,
+  part: (job: string, shard: number) => `predictions/${job}/parts/${number(shard)}.jsonl`,
+  rows: (job: string) => `predictions/${job}/rows.jsonl`,
+  errors: (job: string) => `predictions/${job}/errors.jsonl`,
+
+  /** What clients send and jobs have not taken yet. */
+  uploads: "uploads/",
+  upload: (id: string) => `uploads/${id}`,
+} as const;
+
+const number = (n: number): string => String(n).padStart(6, "0");

@@ -1,0 +1,10 @@
+export { type DigitCounts, digitImages, writeDigits, writeZip, type ZipEntry, zipOf } from "@cardinal/samples";
+export { type DigitsZip, digitsZip } from "./digits-zip.ts";
+export { freePorts } from "./free-port.ts";
+export { guardLeaks } from "./leaks.ts";
+export { promtoolCheckMetrics } from "./promtool.ts";
+export { type RedisOptions, startRedis, type TestRedis } from "./redis.ts";
+export { type S3Access, s3Skip, startS3, type TestS3 } from "./s3.ts";
+export { type ProcessSpec, type ServerProcess, startProcess } from "./server-process.ts";
+export { type TempDir, tempDir } from "./temp-dir.ts";
+export { type WaitOptions, waitFor } from "./wait-for.ts";

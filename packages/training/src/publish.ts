@@ -1,0 +1,172 @@
+/**
+ * From the best checkpoint to a model that the registry knows.
+ *
+ *   evaluate, export, check ──▶ files written ──▶ announced in the pointer ──▶ manifest ──▶ alias ──▶ result
+ *
+ * Until the announcement a death costs nothing but the work: the next attempt makes a bundle of its own, and the sweep
+ * removes this one. From the announcement on the model is the job's; whoever takes the job next only completes the
+ * steps that are left (`finishPublished`).
+ */
+import {
+  type CheckpointPointer,
+  encodeSafetensors,
+  modelId,
+  rollForward,
+  setAlias,
+  writeBundleFiles,
+} from "@cardinal/checkpoint";
+import {
+  type Emit,
+  type ModelManifest,
+  type ModelReport,
+  modelReportSchema,
+  problem,
+  type Recipe,
+  type TrainPayload,
+  type TrainResult,
+} from "@cardinal/contracts";
+import { exportOnnx } from "@cardinal/resnext/onnx";
+import type { Network } from "@cardinal/resnext/tfjs";
+import { layout, type ObjectStore } from "@cardinal/storage";
+import type { Checkpoints } from "./checkpoints.ts";
+import { classFigures } from "./evaluation.ts";
+import { checkExport } from "./export-check.ts";
+import type { ImageFeed } from "./image-feed.ts";
+import { evaluate } from "./network-steps.ts";
+import type { TrainingSet } from "./training-set.ts";
+import type { TrainingState } from "./training-state.ts";
+
+/** Real images that the exported model is checked on. */
+const CHECK_IMAGES = 64;
+
+export interface PublishOptions {
+  store: ObjectStore;
+  payload: TrainPayload;
+  pointer: CheckpointPointer;
+  recipe: Recipe;
+  set: TrainingSet;
+  feed: ImageFeed;
+  network: Network;
+  checkpoints: Checkpoints;
+  state: TrainingState;
+  resumedFromStep: number | undefined;
+  threads: number;
+  software: string;
+  emit: Emit;
+  signal: AbortSignal;
+  mayPublish(): Promise<boolean>;
+}
+
+/** Throws `export_mismatch`, `cancelled` when publication is not wanted any more, and `fenced`. */
+export async function publish(options: PublishOptions): Promise<TrainResult> {
+  const { store, payload, pointer, set, network, checkpoints, emit, signal } = options;
+  const started = performance.now();
+  const parameters = await checkpoints.best();
+  network.load(parameters);
+  const id = modelId(payload.job, pointer.attempt);
+  const onnx = exportOnnx(network.architecture, parameters, {
+    imageSize: options.recipe.imageSize,
+    metadata: onnxMetadata(options, id),
+  });
+  const exportError = await checkExport(onnx, network, checkBatches(options), options.threads);
+  const report = await makeReport(options, exportError);
+  signal.throwIfAborted();
+  const safetensors = encodeSafetensors(parameters, { format: "pt" });
+  const files = await writeBundleFiles(store, id, { onnx, safetensors, classes: set.classes, report });
+  emit({ type: "stage", stage: "export", seconds: (performance.now() - started) / 1000 });
+  signal.throwIfAborted();
+  if (!(await options.mayPublish())) throw cancelled(payload.job);
+  const published = await pointer.announce(manifestOf(options, id, files));
+  return finish(store, payload, published);
+}
+
+/** Completes what an earlier attempt has announced. */
+export async function finishPublished(store: ObjectStore, payload: TrainPayload): Promise<TrainResult> {
+  const manifest = await rollForward(store, payload.job);
+  if (!manifest) throw problem("internal_error", `${payload.job} has announced no model`);
+  return finish(store, payload, manifest);
+}
+
+/** The steps after the announcement, which may be done any number of times. */
+async function finish(store: ObjectStore, payload: TrainPayload, manifest: ModelManifest): Promise<TrainResult> {
+  const { alias } = payload.request;
+  const { sha256 } = manifest.files["report.json"];
+  const bytes = await store.read(layout.modelFile(manifest.id, "report.json"), { sha256 });
+  const report = modelReportSchema.parse(JSON.parse(bytes.toString()));
+  if (!report.training) throw problem("model_corrupt", `the report of ${manifest.id} does not say how it was trained`);
+  const { evaluatedOn: _, ...figures } = report.training;
+  if (alias !== undefined) await setAlias(store, alias, manifest.id);
+  return {
+    model: manifest.id,
+    ...(alias !== undefined && { alias }),
+    dataset: manifest.lineage.dataset,
+    classes: manifest.classes,
+    recipe: manifest.lineage.recipe,
+    epochs: report.epochs,
+    bestEpoch: manifest.metrics.bestEpoch,
+    valAccuracy: manifest.metrics.valAccuracy,
+    ...figures,
+  };
+}
+
+export function cancelled(job: string) {
+  return problem("cancelled", `${job} was cancelled`, { job });
+}
+
+/** What a reader of the .onnx file alone needs to use it. */
+function onnxMetadata({ recipe, set }: PublishOptions, id: string): Record<string, string> {
+  return {
+    model: id,
+    architecture: recipe.architecture,
+    classes: JSON.stringify(set.classes),
+    transform: JSON.stringify(recipe.transform),
+  };
+}
+
+/** Evenly from all of the validation images, which lie class by class. */
+function checkBatches({ set, feed, recipe }: PublishOptions) {
+  const count = Math.min(CHECK_IMAGES, set.validation.length);
+  const images = Array.from(
+    { length: count },
+    (_, i) => set.validation[Math.floor((i * set.validation.length) / count)]!,
+  );
+  return feed.evaluation(images, recipe.batchSize);
+}
+
+async function makeReport(options: PublishOptions, exportError: number): Promise<ModelReport> {
+  const { network, feed, set, recipe, state, resumedFromStep } = options;
+  const where = { epoch: state.best!.epoch, learningRate: recipe.optimizer.learningRate };
+  const { confusion } = await evaluate(network, feed.evaluation(set.validation, recipe.batchSize), where);
+  return {
+    epochs: state.epochs,
+    confusion,
+    classes: classFigures(set.classes, confusion),
+    training: {
+      evaluatedOn: set.evaluatedOn,
+      trainSeconds: state.trainSeconds,
+      exportError,
+      ...(resumedFromStep !== undefined && { resumedFromStep }),
+    },
+  };
+}
+
+function manifestOf(options: PublishOptions, id: string, files: ModelManifest["files"]): ModelManifest {
+  const { recipe, set, state, payload } = options;
+  const { accuracy, loss, epoch } = state.best!;
+  return {
+    format: 1,
+    id,
+    createdAt: new Date().toISOString(),
+    architecture: recipe.architecture,
+    classes: set.classes,
+    transform: recipe.transform,
+    metrics: { valAccuracy: accuracy, valLoss: loss, bestEpoch: epoch },
+    lineage: {
+      job: payload.job,
+      dataset: { name: set.name, version: set.version },
+      recipe,
+      software: options.software,
+    },
+    files,
+  };
+}

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { architecture, architectureNames } from "@cardinal/resnext";
+import { evaluationTransform, learningRate, recipeOf } from "@cardinal/training";
+import { classFigures, EvaluationSum, scoreLogits } from "../src/evaluation.ts";
+import { mirrorRows } from "../src/image-feed.ts";
+import { lastStageSide } from "../src/recipe.ts";
+import { batchEnds, epochOrder } from "../src/training-set.ts";
+import { endEpoch, endStep, initialState } from "../src/training-state.ts";
+import { coded, payload } from "./support.ts";
+
+const dataset = { name: "flowers", version: "0".repeat(64) };
+const recipe = (request: Parameters<typeof payload>[1]) => recipeOf(payload(dataset, request).request);
+const imagenet = "resnext50_32x4d";
+
+test("the transform keeps the architecture's ratio of resize to crop", () => {
+  const sizes = (name: string, side: number) => {
+    const { resize, crop } = evaluationTransform(architecture(name), side);
+    return [resize, crop];
+  };
+  assert.deepEqual(sizes(imagenet, 224), [256, 224]);
+  assert.deepEqual(sizes(imagenet, 112), [128, 112]);
+  assert.deepEqual(sizes(imagenet, 64), [73, 64]);
+  assert.deepEqual(sizes("resnext14_8x4d", 28), [28, 28]);
+  assert.deepEqual(sizes("resnext14_8x4d", 64), [64, 64]);
+  for (const name of architectureNames) {
+    const { imageSize, resizeSize } = architecture(name);
+    assert.deepEqual(sizes(name, imageSize), [resizeSize, imageSize]);
+  }
+});
+
+test("sides of the last stage", () => {
+  const sides = [224, 225, 64, 33, 32].map((side) => lastStageSide(architecture(imagenet), side));
+  assert.deepEqual(sides, [7, 8, 2, 2, 1]);
+  assert.equal(lastStageSide(architecture("resnext14_8x4d"), 28), 7);
+});
+
+test("batches: a small last one is trained too", () => {
+  const at224 = recipe({ architecture: imagenet });
+  assert.deepEqual(batchEnds(at224, 17), [16, 17]);
+  assert.deepEqual(batchEnds(at224, 32), [16, 32]);
+  assert.deepEqual(batchEnds(at224, 5), [5]);
+});
+
+test("batches: a single image joins the batch before it where the last stage has one position", () => {
+  const at32 = recipe({ architecture: imagenet, imageSize: 32 });
+  assert.deepEqual(batchEnds(at32, 17), [17]);
+  assert.deepEqual(batchEnds(at32, 33), [16, 33]);
+  assert.deepEqual(batchEnds(at32, 34), [16, 32, 34]);
+  assert.throws(() => batchEnds(at32, 1), coded("batch_too_small"));
+  assert.throws(() => batchEnds({ ...at32, batchSize: 1 }, 8), coded("batch_too_small"));
+  assert.deepEqual(batchEnds(recipe({ architecture: imagenet, batchSize: 1 }), 2), [1, 2]);
+});
+
+test("every epoch has an order of its own, the same for the same seed", () => {
+  const images = Array.from({ length: 50 }, (_, i) => ({ path: `${i}`, sha256: `${i}`, label: 0 }));
+  const order = (seed: number, epoch: number) => epochOrder(images, seed, epoch).map(({ path }) => path);
+  assert.deepEqual(order(1, 0), order(1, 0));
+  assert.notDeepEqual(order(1, 0), order(1, 1));
+  assert.notDeepEqual(order(1, 0), order(2, 0));
+  assert.deepEqual(new Set(order(1, 0)), new Set(images.map(({ path }) => path)));
+});
+
+test("learning rates: constant, and cosine from the full rate towards 0", () => {
+  const rates = (name: string) => {
+    const schedule = recipe({ schedule: { name }, optimizer: { learningRate: 0.1 } });
+    return [0, 1, 2, 3, 4].map((step) => Number(learningRate(schedule, step, 4).toFixed(6)));
+  };
+  assert.deepEqual(rates("constant"), [0.1, 0.1, 0.1, 0.1, 0.1]);
+  assert.deepEqual(rates("cosine"), [0.1, 0.085355, 0.05, 0.014645, 0]);
+});
+
+test("cross entropy and right answers, also of large logits", () => {
+  // torch.nn.functional.cross_entropy(tensor([[1, 2, 3], [1000, 0, -1000]]), tensor([2, 0]), reduction="sum")
+  const { loss, right } = scoreLogits(Float32Array.of(1, 2, 3, 1000, 0, -1000), [2, 0], 3);
+  assert.ok(Math.abs(loss - 0.40760597) < 1e-7, `${loss}`);
+  assert.equal(right, 2);
+  assert.equal(scoreLogits(Float32Array.of(1000, 0), [1], 2).loss, 1000);
+  assert.deepEqual(scoreLogits(Float32Array.of(5, 5), [1], 2).predicted, [0], "the first of equals");
+});
+
+test("confusion and figures of a class without images or answers", () => {
+  const sum = new EvaluationSum(3);
+  sum.add(Float32Array.of(1, 0, 0, 0, 1, 0), [0, 0]);
+  sum.add(Float32Array.of(0, 1, 0), [1]);
+  const { confusion, accuracy } = sum.result();
+  assert.deepEqual(confusion, [
+    [1, 1, 0],
+    [0, 1, 0],
+    [0, 0, 0],
+  ]);
+  assert.equal(accuracy, 2 / 3);
+  assert.deepEqual(classFigures(["a", "b", "c"], confusion), [
+    { class: "a", images: 2, precision: 1, recall: 0.5, f1: 2 / 3 },
+    { class: "b", images: 1, precision: 0.5, recall: 1, f1: 2 / 3 },
+    { class: "c", images: 0, precision: 0, recall: 0, f1: 0 },
+  ]);
+});
+
+test("the best epoch: accuracy, then loss, then the first; a first epoch without a right answer counts", () => {
+  const state = initialState();
+  const figures = { loss: 1, correct: 0, images: 4, rate: 0.1, seconds: 1 };
+  const best = [
+    [0, 9],
+    [0, 9],
+    [0.5, 3],
+    [0.5, 2],
+    [0.4, 1],
+  ].map(([accuracy, loss]) => {
+    endStep(state, figures, 2);
+    return endEpoch(state, { accuracy: accuracy!, loss: loss!, confusion: [] }, 1).best;
+  });
+  assert.deepEqual(best, [true, false, true, true, false]);
+  assert.equal(state.best?.epoch, 4);
+  assert.deepEqual(state.epochs[0], {
+    ...{ epoch: 1, trainLoss: 1, trainAccuracy: 0, valLoss: 9, valAccuracy: 0 },
+    ...{ learningRate: 0.1, seconds: 3, imagesPerSecond: 2 },
+  });
+  assert.deepEqual([state.step, state.epoch, state.position, state.trainSeconds], [5, 5, 0, 15]);
+});
+
+test("mirroring", () => {
+  const pixels = Float32Array.from({ length: 27 }, (_, i) => i);
+  mirrorRows(pixels, 3);
+  assert.deepEqual([...pixels.subarray(0, 9)], [6, 7, 8, 3, 4, 5, 0, 1, 2]);
+});
