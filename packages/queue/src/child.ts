@@ -45,18 +45,22 @@ class Run {
   readonly #flush: (events: WorkEvent[]) => void;
   #events: WorkEvent[] = [];
   #sentAt = performance.now();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(flush: (events: WorkEvent[]) => void) {
     this.#flush = flush;
   }
 
-  /** The clock is looked at here and not by a timer: compute that blocks the thread would keep a timer waiting. */
+  /** The clock is looked at, too: compute that blocks the thread would keep the timer waiting. */
   emit(event: WorkEvent): void {
     this.#events.push(event);
     if (this.#events.length >= BUNDLE_EVENTS || performance.now() - this.#sentAt >= BUNDLE_MS) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), BUNDLE_MS);
   }
 
   flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (this.#events.length > 0) this.#flush(this.#events);
     this.#events = [];
     this.#sentAt = performance.now();

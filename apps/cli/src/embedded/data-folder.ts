@@ -70,17 +70,26 @@ async function secret(file: string): Promise<{ value: string; isNew: boolean }> 
   return { value, isNew: true };
 }
 
+/** Folders that this very process has locked. */
+const ours = new Set<string>();
+
 async function lock(file: string, root: string): Promise<() => Promise<void>> {
   for (let tries = 0; tries < 3; tries++) {
     try {
-      await writeFile(file, `${process.pid}\n`, { flag: "wx" });
-      return () => rm(file, { force: true });
+      await writeFile(file, `${process.pid} ${await startOf(process.pid)}\n`, { flag: "wx" });
+      ours.add(root);
+      return async () => {
+        await rm(file, { force: true });
+        ours.delete(root);
+      };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
-    const pid = Number(await readFile(file, "utf8").catch(() => ""));
-    if (pid > 0 && pid !== process.pid && isAlive(pid)) {
-      throw new DataFolderError(`${root} is in use by process ${pid}: stop that one, or give another --data-dir`);
+    const owner = await readFile(file, "utf8").catch(() => "");
+    if (ours.has(root) || (await isRunning(owner))) {
+      throw new DataFolderError(
+        `${root} is in use by process ${owner.split(" ")[0]}: stop that one, or give another --data-dir`,
+      );
     }
     // Left by a system that was killed.
     await rm(file, { force: true });
@@ -88,11 +97,23 @@ async function lock(file: string, root: string): Promise<() => Promise<void>> {
   throw new DataFolderError(`${root} cannot be locked: another process takes it again and again`);
 }
 
-function isAlive(pid: number): boolean {
+/** Process ids are used again, after a reboot or in a container even at once: the time of the start tells them apart. */
+async function isRunning(owner: string): Promise<boolean> {
+  const [pid, start] = owner.trim().split(" ");
+  return pid !== undefined && Number(pid) > 0 && (await startOf(Number(pid))) === start;
+}
+
+/** When a process began, in the kernel's clock ticks since boot; elsewhere only whether it runs; `none` if it does not. */
+async function startOf(pid: number): Promise<string> {
+  if (process.platform === "linux") {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
+    // "pid (name) state …": the name may hold spaces and brackets; the start is field 22.
+    return stat?.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "none";
+  }
   try {
     process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return "running";
+  } catch {
+    return "none";
   }
 }

@@ -14,6 +14,8 @@ export interface EmbeddedOptions {
   /** 0: any free one. */
   port: number;
   predictWorkers: number;
+  /** Further variables for the processes; STORE_URL names another store than the folder's. */
+  env?: NodeJS.ProcessEnv;
   /** Lines for the user: a process was started again. */
   onNotice(line: string): void;
 }
@@ -46,7 +48,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
     redis.onDeath((why) => {
       if (!stopping) options.onNotice(`Redis ended (${why}): stop and start again, nothing is lost`);
     });
-    const common = environment(folder, redis.url);
+    const common = { ...environment(folder, redis.url), ...options.env };
     const supervise = (name: string, app: string, env: NodeJS.ProcessEnv) =>
       superviseNode({
         name,
@@ -83,7 +85,7 @@ function environment(folder: DataFolder, redisUrl: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
     REDIS_URL: redisUrl,
-    STORE_URL: pathToFileURL(folder.store).href,
+    STORE_URL: process.env.STORE_URL ?? pathToFileURL(folder.store).href,
     METRICS_PORT: "0",
     CACHE_DIR: folder.models,
     SHUTDOWN_GRACE_SECONDS: String(GRACE_SECONDS),
