@@ -4,6 +4,7 @@
  * `run` blocks the thread that calls it (the binding computes synchronously), so a process that has locks to renew or
  * requests to answer must not call it: the workers do it in a child process.
  */
+import "./quiet-runtime.ts";
 import { problem } from "@cardinal/contracts";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 

@@ -24,7 +24,7 @@ export function createMetrics() {
   const histogram = <L extends string>(name: string, help: string, buckets: number[], labelNames: readonly L[] = []) =>
     new Histogram<L>({ name: `cardinal_${name}`, help, labelNames, buckets, registers });
 
-  return {
+  const metrics = {
     registry,
     jobs: counter("jobs_total", "Jobs that came to an end, by kind and outcome.", ["kind", "outcome"]),
     jobDuration: histogram("job_duration_seconds", "Time from a run's begin to its end.", JOB_BUCKETS, ["kind"]),
@@ -55,4 +55,9 @@ export function createMetrics() {
     workers: gauge("workers", "Live workers, by kind, read from Redis.", ["kind"]),
     workerInfo: gauge("worker_info", "Constant 1, with what this worker is.", ["kind", "engine", "version"]),
   };
+  // prom-client shows a gauge without labels as 0 from the start: what was never measured must not look measured.
+  for (const unknown of [metrics.trainLoss, metrics.trainEpoch, metrics.checkpointAge, metrics.predictAccuracy]) {
+    unknown.remove();
+  }
+  return metrics;
 }

@@ -6,7 +6,7 @@
  * the compute processes are ended, then the connections are closed.
  */
 import { hostname, totalmem } from "node:os";
-import { PAYLOAD_VERSION, type QueueName, type WorkEvent, type WorkerView } from "@cardinal/contracts";
+import { jobKindSchema, PAYLOAD_VERSION, type QueueName, type WorkEvent, type WorkerView } from "@cardinal/contracts";
 import { ComputeProcess, QueueConsumer, type QueueWorker, type WorkerEvents } from "@cardinal/queue";
 import {
   commonVariables,
@@ -130,6 +130,12 @@ async function startShell(
     isReady: () => consumer.redis.status === "ready" && !shutdown.isClosing(),
   });
   shutdown.onClose("metrics server", () => server.close());
+  // Counters that begin at 0 let rate() see the first job, too.
+  for (const queue of queues) {
+    const kind = jobKindSchema.safeParse(queue);
+    if (!kind.success) continue;
+    for (const outcome of ["completed", "failed"]) metrics.jobs.inc({ kind: kind.data, outcome }, 0);
+  }
   const startedAt = new Date().toISOString();
   consumer.startHeartbeat(
     (): Omit<WorkerView, "seenAt"> => ({
