@@ -7,6 +7,7 @@ import type { ApiContext } from "./context.ts";
 import { countRequests } from "./http-metrics.ts";
 import { answerProblems, notFound } from "./problem-answers.ts";
 import { datasetRoutes } from "./routes/datasets.ts";
+import { importRoutes } from "./routes/imports.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { aliasRoutes, modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -38,6 +39,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
   v1.use("/train", trainRoutes(context));
   v1.use("/predict", predictRoutes(context));
   v1.use("/jobs", jobRoutes(context));
+  v1.use("/models/import", importRoutes(context));
   v1.use("/models", modelRoutes(context));
   v1.use("/aliases", aliasRoutes(context));
   v1.get("/workers", async (_request, response) => {

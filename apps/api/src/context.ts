@@ -10,5 +10,7 @@ export interface ApiContext {
   metrics: Metrics;
   limits: { uploadBytes: number; imageBytes: number; imageTimeoutMs: number };
   apiKey: string;
+  /** Hosts that weights may be fetched from. */
+  importHosts: readonly string[];
   isClosing(): boolean;
 }

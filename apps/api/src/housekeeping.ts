@@ -64,7 +64,8 @@ const isOver = (job: JobRecord | undefined): boolean => job === undefined || has
 /** Archives of jobs that have ended; what never became a job after a day. */
 async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> {
   for await (const { key, modifiedAt } of store.list(layout.uploads)) {
-    const job = await find(queue, key.slice(layout.uploads.length));
+    // `<job>`, or `<job>.<what>` for further files of the job.
+    const job = await find(queue, key.slice(layout.uploads.length).split(".", 1)[0]!);
     const old = Date.now() - modifiedAt.getTime() > UPLOAD_TTL_MS;
     if (job ? hasEnded(job.state) : old) await store.delete(key);
   }

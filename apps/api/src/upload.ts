@@ -1,5 +1,7 @@
-/** Takes a request's archive into the store: the raw body, or the multipart field `file`. */
+/** Takes a request's file into the store: the raw body, or the multipart field `file`. */
 import { PassThrough, type Readable, type Transform } from "node:stream";
+import { text as textOf } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import { problem } from "@cardinal/contracts";
 import type { ObjectStore, PutResult } from "@cardinal/storage";
 import busboy from "busboy";
@@ -8,47 +10,67 @@ import type { Request } from "express";
 /** An upload that brings nothing for so long has failed. */
 const IDLE_MS = 60_000;
 
-const RAW_TYPES = ["application/zip", "application/x-zip-compressed", "application/octet-stream"];
+/** Texts of a form beside its file; a class index of 100,000 names fits. */
+const FIELD_BYTES = 8e6;
+
+export interface Received extends PutResult {
+  /** The form's other fields, whether they came as texts or as files. */
+  fields: Map<string, string>;
+}
+
+export interface ReceiveOptions {
+  key: string;
+  maxBytes: number;
+  /** Content types of a raw body. */
+  types: string[];
+}
 
 /**
- * Stores the archive under `key` and gives its size and digest. Throws `unsupported_media_type`, `body_too_large`,
+ * Stores the file under `key` and gives its size and digest. Throws `unsupported_media_type`, `body_too_large`,
  * `upload_failed` (the client went away, sent fewer bytes than it said, or stopped sending); nothing is stored then.
  */
-export async function receiveArchive(
-  request: Request,
-  store: ObjectStore,
-  key: string,
-  maxBytes: number,
-): Promise<PutResult> {
+export async function receiveFile(request: Request, store: ObjectStore, options: ReceiveOptions): Promise<Received> {
+  const { key, maxBytes, types } = options;
   const declared = Number(request.get("Content-Length") ?? Number.NaN);
   if (declared > maxBytes) throw tooLarge(maxBytes);
   if (request.is("multipart/form-data")) return receiveForm(request, store, key, maxBytes);
-  if (!request.is(RAW_TYPES)) {
-    throw problem("unsupported_media_type", "send a zip archive as application/zip, or as multipart field 'file'");
+  if (!request.is(types)) {
+    throw problem("unsupported_media_type", `send the file as ${types[0]}, or as multipart field 'file'`);
   }
-  return putGuarded(store, key, guard(request, request, maxBytes), Number.isNaN(declared) ? undefined : declared);
+  const body = guard(request, request, maxBytes);
+  const stored = await putGuarded(store, key, body, Number.isNaN(declared) ? undefined : declared);
+  return { ...stored, fields: new Map() };
 }
 
-async function receiveForm(request: Request, store: ObjectStore, key: string, maxBytes: number): Promise<PutResult> {
-  const form = busboy({ headers: request.headers, limits: { files: 1, fields: 10 } });
-  const { promise, resolve, reject } = Promise.withResolvers<PutResult>();
-  let found = false;
-  form.on("file", (field, file) => {
-    if (field !== "file") {
+async function receiveForm(request: Request, store: ObjectStore, key: string, maxBytes: number): Promise<Received> {
+  const form = busboy({ headers: request.headers, limits: { files: 5, fields: 20, fieldSize: FIELD_BYTES } });
+  const fields = new Map<string, string>();
+  const pending: Promise<unknown>[] = [];
+  let stored: Promise<PutResult> | undefined;
+  form.on("field", (name, value) => fields.set(name, value));
+  form.on("file", (name, file) => {
+    if (name !== "file") {
+      pending.push(textOf(guard(file, request, FIELD_BYTES)).then((value) => fields.set(name, value)));
+    } else if (stored) {
       file.resume();
-      return;
+    } else {
+      stored = putGuarded(store, key, guard(file, request, maxBytes));
+      pending.push(stored);
     }
-    found = true;
-    putGuarded(store, key, guard(file, request, maxBytes)).then(resolve, reject);
   });
-  form.on(
-    "close",
-    () => found || reject(problem("invalid_request", "the form has no file field 'file'", { path: "file" })),
-  );
-  form.on("error", (error) => reject(problem("upload_failed", (error as Error).message)));
   request.on("close", () => request.complete || form.destroy(problem("upload_failed", "the client went away")));
-  request.pipe(form);
-  return promise;
+  try {
+    await pipeline(request, form);
+    await Promise.all(pending);
+  } catch (error) {
+    // What the store or a limit says of the file is nearer to the truth than how the form then ended.
+    const outcomes = await Promise.allSettled(pending);
+    const refused = outcomes.find((outcome) => outcome.status === "rejected");
+    await store.delete(key);
+    throw refused?.reason ?? problem("upload_failed", (error as Error).message);
+  }
+  if (!stored) throw problem("invalid_request", "the form has no file field 'file'", { path: "file" });
+  return { ...(await stored), fields };
 }
 
 /** The store reports a source that failed as `upload_failed`: what it failed of says more. */

@@ -37,6 +37,7 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}): Prom
     metrics: createMetrics(),
     limits: { uploadBytes: 50e6, imageBytes: 1e6, imageTimeoutMs: 300, ...limits },
     apiKey: KEY,
+    importHosts: ["weights.example"],
     isClosing: () => false,
   };
   const server = createServer(

@@ -164,6 +164,33 @@ test("models and aliases", async () => {
   assert.equal(((await (await api.call("/v1/models")).json()) as { models: [] }).models.length, 1);
 });
 
+test("an import names its weights and where they may come from", async () => {
+  const post = (body: object) => api.json("POST", "/v1/models/import", { architecture: "resnet18", ...body });
+  await refused(await post({}), 400, "invalid_request", "source");
+  await refused(await post({ architecture: "vgg16", source: "imports/x" }), 400, "invalid_request", "architecture");
+  for (const source of [
+    "https://elsewhere.example/x.pth",
+    "http://weights.example/x.pth",
+    "file:///etc/passwd",
+    "models/mdl-test-1/manifest.json",
+    "imports/nothing",
+    "imports/../models/mdl-test-1/manifest.json",
+  ]) {
+    const response = await post({ source });
+    assert.ok([400, 403].includes(response.status), `${source}: ${response.status}`);
+    assert.ok(["source_not_allowed", "invalid_name"].includes(((await response.json()) as { code: string }).code));
+  }
+  const accepted = await post({ source: "https://weights.example/x.pth", classes: { 0: "a", 1: "b" } });
+  assert.equal(accepted.status, 202);
+  assert.equal(((await accepted.json()) as JobView).request.classes, 2);
+  await refused(await post({ source: "https://weights.example/x.pth", classes: { 1: "b" } }), 400, "invalid_request");
+  const form = new FormData();
+  form.append("classes", "[1");
+  form.append("file", new Blob(["x"]), "x.pth");
+  const bad = await api.call("/v1/models/import?architecture=resnet18", { method: "POST", body: form });
+  await refused(bad, 400, "invalid_request", "classes");
+});
+
 test("a single image without a worker: 503 with Retry-After, and nothing left in the store", async () => {
   const post = (body: Uint8Array<ArrayBuffer>, model = "mdl-test-1") =>
     api.call(`/v1/predict/image?model=${model}&topK=1`, {

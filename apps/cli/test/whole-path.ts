@@ -1,13 +1,15 @@
 /** The whole path over HTTP, on any store: ingest, train, predict, and every answer compared with its input. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
 import type { CardinalClient } from "@cardinal/client";
 import { isErrorRow, type PredictSummary, type ResultRow } from "@cardinal/contracts";
 import { digitImages } from "@cardinal/samples";
-import { digitsZip, promtoolCheckMetrics } from "@cardinal/testing";
+import { digitsZip, promtoolCheckMetrics, tempDir } from "@cardinal/testing";
 import type { EmbeddedSystem } from "../src/embedded/system.ts";
-import { completed, RECIPE, trainResult } from "./embedded.ts";
+import { ARCHITECTURE, completed, RECIPE, trainResult } from "./embedded.ts";
 
 const COUNTS = { train: 300, val: 100 };
 
@@ -17,6 +19,7 @@ export async function walkWholePath(client: CardinalClient, system: EmbeddedSyst
   const rows = await predictSplit(client, model);
   await predictImages(client, model, rows);
   await predictOne(client, model, rows[0]!);
+  await importWeights(client, rows);
   await checkMetrics(client, system);
 }
 
@@ -120,6 +123,26 @@ async function predictOne(client: CardinalClient, model: string, row: ResultRow)
   await assert.rejects(cut, { status: 422 });
 }
 
+/** The trained weights, taken out as a file and brought in again, answer the same. */
+async function importWeights(client: CardinalClient, rows: ResultRow[]): Promise<void> {
+  await using folder = await tempDir("weights");
+  const path = join(folder.path, "weights.safetensors");
+  await writeFile(path, await buffer(await client.modelFile("digits", "weights.safetensors")));
+  const { classes } = await client.dataset("digits");
+  const options = { architecture: ARCHITECTURE, alias: "imported" } as const;
+  const wrong = await client.wait((await client.importModel(path, { ...options, classes: classes.slice(1) })).id);
+  assert.equal(wrong.error?.code, "class_index_mismatch");
+  assert.match(wrong.error.message, /9 classes.* 10/);
+  const other = await client.wait((await client.importModel(path, { ...options, architecture: "resnet18" })).id);
+  assert.equal(other.error?.code, "state_dict_mismatch");
+  const job = await completed(client, await client.importModel(path, { ...options, classes }));
+  const manifest = await client.model("imported");
+  assert.equal(manifest.id, job.result!.model);
+  assert.ok("source" in manifest.lineage && manifest.lineage.source.format === "safetensors");
+  const again = await completed(client, await client.predict({ model: "imported", dataset: "digits", topK: 3 }));
+  assert.deepEqual(await Array.fromAsync(client.rows(again.id)), rows);
+}
+
 async function checkMetrics(client: CardinalClient, system: EmbeddedSystem): Promise<void> {
   const workers = await client.workers();
   assert.deepEqual(workers.map((worker) => worker.kind).sort(), ["predict", "predict", "train"]);
@@ -131,10 +154,11 @@ async function checkMetrics(client: CardinalClient, system: EmbeddedSystem): Pro
       .flatMap((metrics) => metrics.split("\n"))
       .filter((line) => line.startsWith(`${series} `))
       .reduce((total, line) => total + Number(line.split(" ")[1]), 0);
-  // 100 of the split, 2 of 3 twice, and one single image.
-  assert.equal(sum('cardinal_images_total{stage="predict",outcome="ok"}'), COUNTS.val + 2 + 2 + 1);
+  // The split by two models, 2 of 3 images twice, and one single image.
+  assert.equal(sum('cardinal_images_total{stage="predict",outcome="ok"}'), 2 * COUNTS.val + 2 + 2 + 1);
   assert.equal(sum("cardinal_train_images_total"), COUNTS.train);
   assert.equal(sum('cardinal_jobs_total{kind="train",outcome="completed"}'), 1);
   assert.equal(sum('cardinal_jobs_total{kind="predict",outcome="failed"}'), 1);
   assert.equal(sum('cardinal_jobs_total{kind="ingest",outcome="completed"}'), 2);
+  assert.equal(sum('cardinal_jobs_total{kind="import",outcome="failed"}'), 2);
 }

@@ -1,18 +1,19 @@
 /**
  * A predict-worker: plans and stitches batch jobs in this process, runs shards and single images in one compute process
- * (an image goes in between two batches of a shard) and ingests in another.
+ * (an image goes in between two batches of a shard), and takes archives and weights in.
  */
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { imageAnswerSchema, type QueueName } from "@cardinal/contracts";
 import { createImageWorker, createShardWorker, createWorker } from "@cardinal/queue";
-import { predictWorkerVariables, runMain } from "@cardinal/service";
+import { hostList, predictWorkerVariables, runMain } from "@cardinal/service";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { openWorkerShell } from "@cardinal/worker";
 import { batchPrediction } from "./batch-prediction.ts";
+import { createIntakeWorkers } from "./intake-workers.ts";
 
 await runMain(async () => {
-  const QUEUES: readonly QueueName[] = ["image", "shard", "predict", "ingest"];
+  const QUEUES: readonly QueueName[] = ["image", "shard", "predict", "ingest", "import"];
 
   const shell = await openWorkerShell("predict", "onnxruntime", predictWorkerVariables);
   const { env, consumer, events, logger, metrics, shutdown } = shell;
@@ -26,7 +27,6 @@ await runMain(async () => {
     CACHE_DIR: cacheDir,
     BATCH_SIZE: String(env.BATCH_SIZE),
   });
-  const ingest = shell.compute(new URL("./ingest-child.ts", import.meta.url), {});
   const drainGraceMs = env.SHUTDOWN_GRACE_SECONDS * 1000;
 
   const workers = [
@@ -55,23 +55,12 @@ await runMain(async () => {
       events,
       handle: batchPrediction({ store, metrics, maxShardImages: env.SHARD_IMAGES }),
     }),
-    createWorker(consumer, {
-      kind: "ingest",
-      concurrency: 1,
-      events,
-      handle: async ({ payload, signal, stopReason, progress }) => {
-        const result = await ingest.run("ingest", payload, {
-          signal,
-          stopReason,
-          drainGraceMs,
-          onEvent: (event) => {
-            shell.record(event, payload.job);
-            if (event.type === "progress") progress(event.progress).catch(events.error);
-          },
-        });
-        await store.delete(payload.archive);
-        return { result: result as Record<string, unknown> };
-      },
+    ...createIntakeWorkers({
+      shell,
+      store,
+      threads: env.THREADS,
+      drainGraceMs,
+      importHosts: hostList(env.IMPORT_ALLOWED_HOSTS),
     }),
   ];
 

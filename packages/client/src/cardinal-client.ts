@@ -11,6 +11,7 @@ import {
   type ImageAnswer,
   type IngestRequest,
   imageAnswerSchema,
+  type importRequestSchema,
   type JobKind,
   type JobList,
   type JobState,
@@ -33,6 +34,7 @@ import { type CallOptions, type Connection, call, callJson } from "./http.ts";
 import { readLines } from "./lines.ts";
 
 export type TrainBody = z.input<typeof trainRequestSchema>;
+export type ImportBody = z.input<typeof importRequestSchema>;
 export type PredictBody = z.input<typeof predictRequestSchema>;
 
 export interface UploadOptions extends Partial<Omit<IngestRequest, "name">> {
@@ -107,6 +109,20 @@ export class CardinalClient {
       headers: { "content-type": "application/octet-stream" },
       signal,
     });
+  }
+
+  /** Imports a state_dict (.pth or .safetensors) from a local file. */
+  async importModel(path: string, options: Omit<ImportBody, "source">): Promise<JobView> {
+    const { classes, ...query } = options;
+    const form = new FormData();
+    if (classes) form.append("classes", JSON.stringify(classes));
+    form.append("file", await openAsBlob(path), "weights");
+    return callJson(this.#connection, jobViewSchema, "/v1/models/import", { method: "POST", query, body: form });
+  }
+
+  /** Imports from a store key below `imports/` or an https address of an allowed host. */
+  importModelFrom(source: string, options: Omit<ImportBody, "source">): Promise<JobView> {
+    return this.#submit("/v1/models/import", { source, ...options }, undefined);
   }
 
   job(id: string, signal?: AbortSignal): Promise<JobView> {

@@ -1,2 +1,8 @@
-export { CardinalClient, type PredictBody, type TrainBody, type UploadOptions } from "./cardinal-client.ts";
+export {
+  CardinalClient,
+  type ImportBody,
+  type PredictBody,
+  type TrainBody,
+  type UploadOptions,
+} from "./cardinal-client.ts";
 export type { Connection } from "./http.ts";

@@ -1,6 +1,7 @@
 export * from "./datasets.ts";
 export * from "./events.ts";
 export * from "./images.ts";
+export * from "./imports.ts";
 export * from "./jobs.ts";
 export * from "./models.ts";
 export * from "./names.ts";

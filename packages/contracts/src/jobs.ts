@@ -3,7 +3,7 @@ import { z } from "zod";
 import { isProblemCode, type ProblemCode } from "./problems.ts";
 import { epochSchema } from "./training.ts";
 
-export const jobKindSchema = z.enum(["ingest", "train", "predict"]);
+export const jobKindSchema = z.enum(["ingest", "import", "train", "predict"]);
 export type JobKind = z.infer<typeof jobKindSchema>;
 
 export const jobStateSchema = z.enum(["waiting", "active", "completed", "failed", "cancelled"]);

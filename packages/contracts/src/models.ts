@@ -1,11 +1,26 @@
 /** A model is a bundle: weights never travel without transform, class index, metrics and recipe. */
 import { z } from "zod";
 import { transformSchema } from "./images.ts";
+import { weightsFormatSchema } from "./imports.ts";
 import { aliasSchema, nameSchema, sha256Schema } from "./names.ts";
 import { architectureSchema, epochSchema, recipeSchema } from "./training.ts";
 
 export const modelFileSchema = z.enum(["model.onnx", "weights.safetensors", "class_indices.json", "report.json"]);
 export type ModelFile = z.infer<typeof modelFileSchema>;
+
+const trainedSchema = z.strictObject({
+  job: z.string(),
+  dataset: z.strictObject({ name: nameSchema, version: sha256Schema }),
+  recipe: recipeSchema,
+  software: z.string(),
+});
+
+const importedSchema = z.strictObject({
+  job: z.string(),
+  /** The file that the weights came in. */
+  source: z.strictObject({ format: weightsFormatSchema, sha256: sha256Schema, bytes: z.int().positive() }),
+  software: z.string(),
+});
 
 /** `models/<id>/manifest.json`: written last; a model exists when this file does. */
 export const modelManifestSchema = z.strictObject({
@@ -15,13 +30,9 @@ export const modelManifestSchema = z.strictObject({
   architecture: architectureSchema,
   classes: z.array(z.string().min(1)).min(1),
   transform: transformSchema,
-  metrics: z.strictObject({ valAccuracy: z.number(), valLoss: z.number(), bestEpoch: z.int() }),
-  lineage: z.strictObject({
-    job: z.string(),
-    dataset: z.strictObject({ name: nameSchema, version: sha256Schema }),
-    recipe: recipeSchema,
-    software: z.string(),
-  }),
+  /** Of models that were trained here. */
+  metrics: z.strictObject({ valAccuracy: z.number(), valLoss: z.number(), bestEpoch: z.int() }).optional(),
+  lineage: z.union([trainedSchema, importedSchema]),
   files: z.record(modelFileSchema, z.strictObject({ sha256: sha256Schema, bytes: z.int().positive() })),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
@@ -34,6 +45,8 @@ export const modelReportSchema = z.strictObject({
   classes: z.array(
     z.strictObject({ class: z.string(), images: z.int(), precision: z.number(), recall: z.number(), f1: z.number() }),
   ),
+  /** Of weights that came from elsewhere; there are no figures then. */
+  imported: z.strictObject({ parameters: z.int(), notes: z.array(z.string()) }).optional(),
   /** How the figures came about; absent in models that Cardinal has not trained. */
   training: z
     .strictObject({

@@ -38,4 +38,4 @@ export const aliasSchema = nameSchema.refine((name) => !name.startsWith(MODEL_ID
 });
 
 /** `train-01jd…`: the kind, then a lower-case ULID. No `:` (BullMQ) and never all digits. */
-export const jobIdSchema = z.string().regex(/^(ingest|train|predict)-[0-9a-z]{26}$/, "is not a job id");
+export const jobIdSchema = z.string().regex(/^(ingest|import|train|predict)-[0-9a-z]{26}$/, "is not a job id");

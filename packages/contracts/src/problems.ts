@@ -64,6 +64,8 @@ export const problems = {
   // Models
   invalid_checkpoint: entry(422, "A file of tensors cannot be read."),
   state_dict_mismatch: entry(422, "The tensors do not fit the architecture."),
+  source_not_allowed: entry(403, "Weights may not be fetched from that source."),
+  source_unavailable: entry(502, "The source of the weights cannot be fetched.", true),
   class_index_mismatch: entry(422, "The class index has another size than the head."),
   model_corrupt: entry(500, "The bytes of a model differ from its digest.", true),
 

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { ingestRequestSchema } from "./datasets.ts";
+import { importRequestSchema } from "./imports.ts";
 import { jobIdSchema, nameSchema, sha256Schema } from "./names.ts";
 import { topKSchema } from "./prediction.ts";
 import { trainRequestSchema } from "./training.ts";
@@ -12,10 +13,10 @@ import { trainRequestSchema } from "./training.ts";
 export const PAYLOAD_VERSION = 1;
 
 /**
- * `train`, `ingest` and `predict` hold jobs; `shard` the pieces of a predict job; `image` single images, which so never
+ * `train`, `ingest`, `import` and `predict` hold jobs; `shard` the pieces of a predict job; `image` single images, which so never
  * wait behind shards.
  */
-export const queueNameSchema = z.enum(["train", "ingest", "predict", "shard", "image"]);
+export const queueNameSchema = z.enum(["train", "ingest", "import", "predict", "shard", "image"]);
 export type QueueName = z.infer<typeof queueNameSchema>;
 export const queueNames = queueNameSchema.options;
 
@@ -38,6 +39,19 @@ export const ingestPayloadSchema = z.strictObject({
   archive: z.string().min(1),
 });
 export type IngestPayload = z.infer<typeof ingestPayloadSchema>;
+
+export const importPayloadSchema = z.strictObject({
+  v,
+  job: jobIdSchema,
+  request: importRequestSchema.omit({ classes: true }),
+  /** Store key of the weights: an upload, which the job's end removes, or a key of the import area. */
+  file: z.string().min(1).optional(),
+  /** Or their address. */
+  url: z.url().optional(),
+  /** Store key of the class names, a JSON array; absent: the numbers. */
+  classes: z.string().optional(),
+});
+export type ImportPayload = z.infer<typeof importPayloadSchema>;
 
 export const predictPayloadSchema = z.strictObject({
   v,
@@ -92,6 +106,7 @@ export type ImagePayload = z.infer<typeof imagePayloadSchema>;
 export const payloadSchemas = {
   train: trainPayloadSchema,
   ingest: ingestPayloadSchema,
+  import: importPayloadSchema,
   predict: predictPayloadSchema,
   shard: shardPayloadSchema,
   image: imagePayloadSchema,

@@ -13,6 +13,11 @@ export const architectures = {
   resnext101_64x4d: { imageSize: 224, minImageSize: 32 },
   resnext29_8x64d: { imageSize: 32, minImageSize: 4 },
   resnext14_8x4d: { imageSize: 28, minImageSize: 4 },
+  resnet18: { imageSize: 224, minImageSize: 32 },
+  resnet34: { imageSize: 224, minImageSize: 32 },
+  resnet50: { imageSize: 224, minImageSize: 32 },
+  resnet101: { imageSize: 224, minImageSize: 32 },
+  resnet152: { imageSize: 224, minImageSize: 32 },
 } as const;
 
 export const architectureSchema = z.enum(

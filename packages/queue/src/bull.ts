@@ -15,6 +15,7 @@ export function openBullQueues(redis: Redis, keys: Keys, onError: (error: Error)
   return {
     train: open("train"),
     ingest: open("ingest"),
+    import: open("import"),
     predict: open("predict"),
     shard: open("shard"),
     image: open("image"),

@@ -17,6 +17,7 @@ interface Policy {
 export const policies: Record<QueueName, Policy> = {
   train: { attempts: 4, backoffMs: 2_000, lostWorkers: 20 },
   ingest: { attempts: 3, backoffMs: 1_000, lostWorkers: 5 },
+  import: { attempts: 3, backoffMs: 1_000, lostWorkers: 3 },
   predict: { attempts: 3, backoffMs: 1_000, lostWorkers: 20 },
   shard: { attempts: 3, backoffMs: 1_000, lostWorkers: 3 },
   image: { attempts: 1, backoffMs: 0, lostWorkers: 0 },

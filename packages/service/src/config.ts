@@ -80,6 +80,11 @@ export const commonVariables = {
     "20000",
     "Longest time without a byte from or to the S3 server, in milliseconds",
   ),
+  IMPORT_ALLOWED_HOSTS: variable(
+    text(""),
+    "(none)",
+    "Hosts that `POST /v1/models/import` may fetch weights from by https, separated by commas",
+  ),
   LOG_LEVEL: variable(
     oneOf("info", ["trace", "debug", "info", "warn", "error", "silent"]),
     "info",
@@ -154,4 +159,12 @@ export function readEnvironment<V extends Record<string, Variable<unknown>>>(
   }
   if (problems.length > 0) throw new ConfigError(problems.join("\n"));
   return values as Values<V>;
+}
+
+/** The hosts of a list that is separated by commas. */
+export function hostList(text: string): string[] {
+  return text
+    .split(",")
+    .map((host) => host.trim())
+    .filter((host) => host !== "");
 }

@@ -2,6 +2,7 @@ export {
   apiVariables,
   ConfigError,
   commonVariables,
+  hostList,
   predictWorkerVariables,
   readEnvironment,
   trainWorkerVariables,

@@ -38,6 +38,10 @@ export const layout = {
   rows: (job: string) => `predictions/${job}/rows.jsonl`,
   errors: (job: string) => `predictions/${job}/errors.jsonl`,
 
+  /** What operators put there for `POST /v1/models/import`. */
+  imports: "imports/",
+  importClasses: (job: string) => `uploads/${job}.classes.json`,
+
   /** What clients send and jobs have not taken yet. */
   uploads: "uploads/",
   upload: (id: string) => `uploads/${id}`,

@@ -94,17 +94,19 @@ async function finish(store: ObjectStore, payload: TrainPayload, manifest: Model
   const bytes = await store.read(layout.modelFile(manifest.id, "report.json"), { sha256 });
   const report = modelReportSchema.parse(JSON.parse(bytes.toString()));
   if (!report.training) throw problem("model_corrupt", `the report of ${manifest.id} does not say how it was trained`);
+  const { lineage, metrics } = manifest;
+  if (!("recipe" in lineage) || !metrics) throw problem("model_corrupt", `${manifest.id} does not say what trained it`);
   const { evaluatedOn: _, ...figures } = report.training;
   if (alias !== undefined) await setAlias(store, alias, manifest.id);
   return {
     model: manifest.id,
     ...(alias !== undefined && { alias }),
-    dataset: manifest.lineage.dataset,
+    dataset: lineage.dataset,
     classes: manifest.classes,
-    recipe: manifest.lineage.recipe,
+    recipe: lineage.recipe,
     epochs: report.epochs,
-    bestEpoch: manifest.metrics.bestEpoch,
-    valAccuracy: manifest.metrics.valAccuracy,
+    bestEpoch: metrics.bestEpoch,
+    valAccuracy: metrics.valAccuracy,
     ...figures,
   };
 }

@@ -47,7 +47,8 @@ test("a training publishes a whole bundle and tells what it did", async () => {
 
   const { id, manifest } = await readModel(files.store, "digits");
   assert.equal(id, result.model);
-  assert.equal(manifest.metrics.valAccuracy, result.valAccuracy);
+  assert.equal(manifest.metrics!.valAccuracy, result.valAccuracy);
+  assert.ok("recipe" in manifest.lineage);
   assert.deepEqual(manifest.lineage.dataset, dataset);
   for (const [file, { sha256, bytes }] of Object.entries(manifest.files)) {
     const content = await files.store.read(`${layout.model(id)}${file}`);

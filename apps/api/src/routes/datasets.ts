@@ -7,9 +7,10 @@ import { type Request, type Response, Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { idempotencyKeyOf, nameOf, queryOf, versionOf } from "../request-parsing.ts";
-import { receiveArchive } from "../upload.ts";
+import { receiveFile } from "../upload.ts";
 
 const INGEST_PRIORITY = 100;
+const ARCHIVE_TYPES = ["application/zip", "application/x-zip-compressed", "application/octet-stream"];
 
 export function datasetRoutes(context: ApiContext): Router {
   const { store } = context;
@@ -42,7 +43,11 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
   const idempotencyKey = idempotencyKeyOf(request);
   const id = JobQueue.newId("ingest");
   const archive = layout.upload(id);
-  const received = await receiveArchive(request, store, archive, limits.uploadBytes);
+  const received = await receiveFile(request, store, {
+    key: archive,
+    maxBytes: limits.uploadBytes,
+    types: ARCHIVE_TYPES,
+  });
   const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
   const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
   // When this fails the job may have been accepted all the same: the housekeeper removes uploads that no job wants.

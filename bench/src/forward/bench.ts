@@ -1,0 +1,115 @@
+/** ResNeXt-50 (32x4d), 224x224, all cores: Cardinal's predict path without decoding against PyTorch. */
+import { writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Bench, BenchContext, Outcome } from "../bench.ts";
+import { LineProcess } from "../line-process.ts";
+import { alternate, type Contestant, type Measured, ratio, takeTurns } from "../turns.ts";
+import { type ModelFiles, noiseImages, writeModel } from "./model.ts";
+import { predictChildPeakRssMb } from "./predict-child-memory.ts";
+
+const TURN_SECONDS = 2;
+const OUR_BATCHES = [1, 2, 4];
+const THEIR_BATCHES = [1, 2, 16];
+/** What people run: eager, NCHW, batch 2. */
+const COMMON = "pytorch, nchw, batch 2";
+/** max |difference| / max |logit| of the same images. */
+const LARGEST_ERROR = 1e-4;
+/** The predict-worker's default batch. */
+const BATCH_SIZE = 4;
+
+export const forward: Bench = {
+  title: "ResNeXt-50 forward, images a second, against PyTorch",
+  rounds: 7,
+  async run(context) {
+    const cores = os.availableParallelism();
+    const model = writeModel(context.folder);
+    context.say("predict child: its memory with ResNeXt-50");
+    const memory = await predictChildPeakRssMb({ ...context, model, threads: cores, batchSize: BATCH_SIZE });
+    await using everyone = new AsyncDisposableStack();
+    const start = async (starting: Promise<LineProcess>) => everyone.use(await starting);
+    const together = await start(ourProcess(model, cores));
+    const apart = await Promise.all(Array.from({ length: cores }, () => start(ourProcess(model, 1))));
+    const peer = await start(theirProcess(context, model, cores));
+    const error = await largestError(context, together, peer);
+    const ours = [
+      ...ourTurns(`1 process x ${cores} threads`, [together]),
+      ...ourTurns(`${cores} processes x 1 thread`, apart),
+    ];
+    context.say(`${context.rounds} rounds of ${ours.length + 2 * THEIR_BATCHES.length} turns of ${TURN_SECONDS} s`);
+    const measured = await takeTurns(alternate(ours, theirTurns(peer)), context.rounds);
+    return outcome(measured, error, memory, peer.versions);
+  },
+};
+
+function ourProcess(model: ModelFiles, threads: number): Promise<LineProcess> {
+  const file = fileURLToPath(import.meta.resolve("./child.ts"));
+  return LineProcess.start({ command: process.execPath, args: [file, model.onnx, `${threads}`] });
+}
+
+function theirProcess({ python }: BenchContext, model: ModelFiles, threads: number): Promise<LineProcess> {
+  const file = fileURLToPath(import.meta.resolve("../../peers/forward.py"));
+  return LineProcess.start({ command: python, args: [file, model.safetensors, `${threads}`] });
+}
+
+function ourTurns(name: string, processes: LineProcess[]): Contestant[] {
+  return OUR_BATCHES.map((batch) => ({
+    name: `cardinal, ${name}, batch ${batch}`,
+    unit: "images/s",
+    async turn() {
+      const rates = processes.map((process) => process.ask<number>("rate", { batch, seconds: TURN_SECONDS }));
+      return (await Promise.all(rates)).reduce((sum, rate) => sum + rate, 0);
+    },
+  }));
+}
+
+function theirTurns(peer: LineProcess): Contestant[] {
+  return ["nchw", "channels_last"].flatMap((layout) =>
+    THEIR_BATCHES.map((batch) => ({
+      name: `pytorch, ${layout}, batch ${batch}`,
+      unit: "images/s",
+      turn: () => peer.ask<number>("rate", { layout, batch, seconds: TURN_SECONDS }),
+    })),
+  );
+}
+
+/** Throws when the two do not compute the same: then their speeds say nothing. */
+async function largestError({ folder }: BenchContext, ours: LineProcess, peer: LineProcess): Promise<number> {
+  const input = path.join(folder, "input.f32");
+  const images = noiseImages(2);
+  writeFileSync(input, new Uint8Array(images.buffer));
+  const logits = await ours.ask<number[]>("logits", { input });
+  let worst = 0;
+  for (const layout of ["nchw", "channels_last"]) {
+    const theirs = (await peer.ask<number[][]>("logits", { layout, input })).flat();
+    const scale = Math.max(...theirs.map(Math.abs));
+    const difference = Math.max(...theirs.map((logit, i) => Math.abs(logit - logits[i]!)));
+    if (logits.length !== theirs.length || !(difference / scale <= LARGEST_ERROR)) {
+      throw new Error(`logits differ from PyTorch's (${layout}) by ${difference} of ${scale}: nothing was timed`);
+    }
+    worst = Math.max(worst, difference / scale);
+  }
+  return worst;
+}
+
+function outcome(
+  measured: Measured[],
+  error: number,
+  memory: number | undefined,
+  versions: Record<string, string>,
+): Outcome {
+  const ours = measured.filter(({ name }) => name.startsWith("cardinal"));
+  const theirs = measured.filter(({ name }) => name.startsWith("pytorch"));
+  const common = theirs.filter(({ name }) => name === COMMON);
+  const extra: Measured[] = [{ name: "logitsRelativeError", unit: "of the largest logit", samples: [error] }];
+  if (memory !== undefined) extra.push({ name: "predictChildPeakRssMb", unit: "MB", samples: [memory] });
+  return {
+    measured: [...measured.toSorted((a, b) => a.name.localeCompare(b.name)), ...extra],
+    ratios: {
+      vsTorchBest: { value: ratio(ours, theirs), target: { atLeast: 1.4 } },
+      vsTorchBatch2: { value: ratio(ours, common), target: { atLeast: 1.6 } },
+    },
+    versions,
+  };
+}

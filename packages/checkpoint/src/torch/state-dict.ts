@@ -1,0 +1,54 @@
+/** Finds the dict of tensors in what a file holds. */
+import { invalid, listed, shown } from "./invalid.ts";
+import { HOW_TO_SAVE } from "./pickle-globals.ts";
+import { described, isKind, type PickleDict, type PickleValue, type TensorRef } from "./pickle-values.ts";
+
+export interface StateDict {
+  readonly tensors: Map<string, TensorRef>;
+  /** What was left aside, for the user. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * The object itself when it is a dict of tensors, else the only entry of it that is one, as in
+ * `{"epoch": 3, "state_dict": {...}}`. Throws `invalid_checkpoint` when there is none or a choice.
+ */
+export function findStateDict(value: PickleValue): StateDict {
+  if (!(value instanceof Map)) throw invalid(`the file holds ${described(value)}, not a state_dict; ${HOW_TO_SAVE}`);
+  const direct = tensorsOf(value);
+  if (direct !== undefined) return { tensors: direct, notes: [] };
+  const found: [string, Map<string, TensorRef>][] = [];
+  for (const [key, entry] of value) {
+    const tensors = entry instanceof Map ? tensorsOf(entry) : undefined;
+    if (tensors !== undefined) found.push([String(key), tensors]);
+  }
+  if (found.length > 1) {
+    const names = found.map(([key]) => key);
+    throw invalid(`the file holds several state_dicts (${listed(names)}): save only the one to import`, {
+      candidates: names.slice(0, 10).map(shown),
+    });
+  }
+  const [only] = found;
+  if (only === undefined) throw invalid(`the file holds no state_dict: ${reason(value)}; ${HOW_TO_SAVE}`);
+  const [key, tensors] = only;
+  const others = [...value.keys()].map(String).filter((name) => name !== key);
+  return { tensors, notes: [`the tensors are those of the entry ${shown(key)}; ignored: ${listed(others)}`] };
+}
+
+/** The dict as named tensors; undefined when it has none or holds anything else. */
+function tensorsOf(dict: PickleDict): Map<string, TensorRef> | undefined {
+  const tensors = new Map<string, TensorRef>();
+  for (const [key, value] of dict) {
+    if (typeof key !== "string" || !isKind(value, "tensor")) return undefined;
+    tensors.set(key, value);
+  }
+  return tensors.size > 0 ? tensors : undefined;
+}
+
+function reason(dict: PickleDict): string {
+  for (const [key, value] of dict) {
+    if (!isKind(value, "tensor"))
+      return `${typeof key === "string" ? shown(key) : described(key)} is ${described(value)}`;
+  }
+  return dict.size === 0 ? "it is an empty dict" : "its keys are not names";
+}
