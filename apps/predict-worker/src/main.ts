@@ -10,6 +10,7 @@ import { hostList, predictWorkerVariables, runMain } from "@cardinal/service";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { openWorkerShell } from "@cardinal/worker";
 import { batchPrediction } from "./batch-prediction.ts";
+import { inferenceEnvironment, inferenceModule } from "./inference-process.ts";
 import { createIntakeWorkers } from "./intake-workers.ts";
 
 await runMain(async () => {
@@ -22,11 +23,8 @@ await runMain(async () => {
   shutdown.onClose("store", () => store.close());
 
   const cacheDir = env.CACHE_DIR ?? join(tmpdir(), `cardinal-models-${userInfo().uid}`);
-  const inference = shell.compute(new URL("./inference-child.ts", import.meta.url), {
-    THREADS: String(env.THREADS),
-    CACHE_DIR: cacheDir,
-    BATCH_SIZE: String(env.BATCH_SIZE),
-  });
+  const settings = { threads: env.THREADS, cacheDir, batchSize: env.BATCH_SIZE };
+  const inference = shell.compute(inferenceModule, inferenceEnvironment(settings));
   const drainGraceMs = env.SHUTDOWN_GRACE_SECONDS * 1000;
 
   const workers = [

@@ -96,7 +96,7 @@ def formats():
 def types():
     for dtype in (torch.float16, torch.bfloat16, torch.float64):
         short = str(dtype)[6:]
-        note = f"1 tensors were converted from {short} to float32"
+        note = f"converted from {short} to float32: 1 of 1 tensors"
         save(special(dtype), f"{short}.pth")
         good(f"{short}.pth", notes=[note])
         legacy(special(dtype), f"{short}-legacy.pth")
@@ -128,9 +128,9 @@ def views():
     }
     state["shared"] = state["base"]
     save(state, "views.pth")
-    good("views.pth", notes=["2 tensors were converted from float16 to float32"])
+    good("views.pth", notes=["converted from float16 to float32: 2 of 17 tensors"])
     legacy(state, "views-legacy.pth")
-    good("views-legacy.pth", format="torch-legacy", notes=["2 tensors were converted from float16 to float32"])
+    good("views-legacy.pth", format="torch-legacy", notes=["converted from float16 to float32: 2 of 17 tensors"])
     tied = nn.Module()
     tied.a = nn.Linear(3, 3)
     tied.b = nn.Linear(3, 3)

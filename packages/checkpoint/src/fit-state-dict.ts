@@ -132,10 +132,14 @@ function isResized(
 /** Notes what does not fit; the tensor in the type that its name asks for. */
 function fitTensor({ name, shape }: TensorSpec, tensor: Tensor, wrong: Mismatches): Tensor {
   const same = tensor.shape.length === shape.length && tensor.shape.every((side, axis) => side === shape[axis]);
-  if (!same) wrong.shapes.push({ name: shown(name), found: `[${tensor.shape}]`, expected: `[${shape}]` });
+  if (!same) wrong.shapes.push({ name: shown(name), found: shown(`[${tensor.shape}]`), expected: `[${shape}]` });
   else if (isCounter(name)) return counter(name, tensor, wrong);
   else if (!(tensor.data instanceof Float32Array)) {
-    wrong.shapes.push({ name: shown(name), found: `int64 [${tensor.shape}]`, expected: `float32 [${shape}]` });
+    wrong.shapes.push({
+      name: shown(name),
+      found: `int64 ${shown(`[${tensor.shape}]`)}`,
+      expected: `float32 [${shape}]`,
+    });
   }
   return tensor;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import {
@@ -117,4 +117,59 @@ test("a pickle of many containers ends at the limit of its work, not in memory",
     await assert.rejects(readTorchCheckpoint(bytesSource(pickle)), { code: "invalid_checkpoint", message });
     assert.ok(process.memoryUsage().rss - before < 64 * 2 ** 20, opcode);
   }
+});
+
+/** The three pickles with which every legacy file begins. */
+async function pickleHead(): Promise<Buffer> {
+  const bytes = await readFile(goldenPath("evil-legacy.pth"));
+  return bytes.subarray(0, bytes.indexOf(Buffer.from("\x80\x02}q\x00X\x0c\0\0\0conv1", "latin1")));
+}
+
+test("dicts that refer to each other or to themselves end in a message", async () => {
+  const root = "\x80\x02}q\x00(";
+  const pickles: [string, RegExp][] = [
+    [`${root}]q\x01h\x01aK\x01h\x01K\x02u.`, /no state_dict: a list is the number 2/],
+    [`${root}]q\x01h\x01ah\x01u.`, /no state_dict: a list is a list/],
+    [`${root}X\x01\0\0\0ah\x00u.`, /no state_dict: a is a dict/],
+    [`${root}K\x01u.`, /a dict entry without a value/],
+    ["\x80\x02h\x05.", /recalls the value 5, which it never stored/],
+    ["\x80\x02t.", /ends a group that it never began/],
+    ["\x80\x02(0.", /the opcode 0x30 at byte 1\d\d,/],
+    ["\x80\x02N(.", /takes a value from an empty stack/],
+    ["\x80\x02NN.", /more than one value/],
+    ["\x80\x02X\xff\xff\xff\xffabc.", /does not end within 1\d\d bytes/],
+    ["\x80\x02U\x01\xff.", /not UTF-8/],
+  ];
+  const head = await pickleHead();
+  for (const [pickle, message] of pickles) {
+    const source = bytesSource(Buffer.concat([head, Buffer.from(`${pickle}\x80\x02].`, "latin1")]));
+    const where = JSON.stringify(pickle);
+    await assert.rejects(readTorchCheckpoint(source), { name: "CardinalError", code: "invalid_checkpoint" }, where);
+    await assert.rejects(readTorchCheckpoint(source), { message }, where);
+  }
+});
+
+for (const name of ["zip.pth", "legacy.pth", "weights.safetensors"]) {
+  test(`${name} is refused when it is cut, wherever that is`, async () => {
+    const bytes = await readFile(goldenPath(name));
+    await readWeights(bytesSource(bytes));
+    for (let length = 0; length < bytes.length; length++) {
+      const source = bytesSource(bytes.subarray(0, length));
+      await assert.rejects(readWeights(source), { name: "CardinalError", code: "invalid_checkpoint" }, `${length}`);
+    }
+  });
+}
+
+test("bytes behind a legacy file are refused", async () => {
+  const bytes = Buffer.concat([await readFile(goldenPath("legacy.pth")), Buffer.alloc(3)]);
+  await assert.rejects(readWeights(bytesSource(bytes)), { message: "3 bytes follow the last storage" });
+});
+
+test("a zip's data is checked against its checksum, and the tensor is named", async () => {
+  const bytes = await readFile(goldenPath("float64.pth"));
+  const third = Buffer.alloc(8);
+  third.writeDoubleLE(1 / 3);
+  bytes[bytes.indexOf(third)]! ^= 1;
+  const message = "the data of weight is damaged: its CRC-32 differs";
+  await assert.rejects(readWeights(bytesSource(bytes)), { message });
 });

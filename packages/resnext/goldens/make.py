@@ -1,92 +1,38 @@
 """Writes the golden files beside it: what PyTorch and torchvision compute for nets that the tests build again.
 
-    pip install torch torchvision numpy
-    python make.py && npx biome format --write .
+    pip install torch==2.15 torchvision==0.29.2 numpy
+    python make.py [WORD...] && npx biome format --write .
 
-No weights are stored: parameters and inputs come from a generator that test/golden-values.ts has too. Each tiny net
-has its description (an Architecture), logits in evaluation, and for one training step the loss, logits, every gradient
-and the running statistics, then the parameters after three steps of each optimiser. The full-size net has logits only.
+With words, only the files whose names contain one of them. Some 20 seconds and 2 GB for all of them.
+
+Whole tensors are stored for logits and for the first step of the tiny nets. Of larger ones there is a digest: largest
+value, norm, and values at positions that the generator gives, so that the files stay small.
+
+- state-dicts.json: names, shapes and order of every torchvision variant.
+- <variant>.json: logits in evaluation, for batches of 8, of which batches of 1 and 3 are the beginning.
+- tiny-*.json: the same for a small net, then one training step (loss, logits, every gradient, running statistics),
+  the same step with a part frozen, and parameters and statistics after three steps of each optimiser.
+- bottlenecks.json: one training step of resnext50_32x4d with two blocks a stage on two images of 224x224: the first
+  block of each stage (with its down-sampling shortcut) and a further one, at the sizes of the real network.
 """
 
 import base64
 import json
 import pathlib
+import sys
 import zlib
 
 import numpy as np
 import torch
 import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import Bottleneck
+
+from nets import CIFAR, Small, architecture, fill, images, uniform, variant
 
 HERE = pathlib.Path(__file__).parent
 LEARNING_RATE = 1e-2
-
-
-def uniform(name: str, count: int) -> np.ndarray:
-    """[0, 1) in float64: a Weyl sequence from crc32(name) through MurmurHash3's 32-bit finaliser, its upper 24 bits."""
-    index = np.arange(1, count + 1, dtype=np.uint64)
-    word = (np.uint64(zlib.crc32(name.encode())) + index * np.uint64(0x9E3779B9)).astype(np.uint32)
-    word = (word ^ (word >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    word = (word ^ (word >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    word = word ^ (word >> np.uint32(16))
-    return (word >> np.uint32(8)).astype(np.float64) / 2**24
-
-
-def parameter(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    if name.endswith("num_batches_tracked"):
-        return torch.tensor(0)
-    u = uniform(name, tensor.numel())
-    if tensor.dim() == 4:
-        out, _, height, width = tensor.shape
-        values = (2 * u - 1) * np.sqrt(6 / (out * height * width))
-    elif name.startswith("fc."):
-        values = (2 * u - 1) * 0.2
-    elif name.endswith(("running_var", ".weight")):
-        values = 0.5 + u
-    else:
-        values = (2 * u - 1) * 0.2
-    return torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape)
-
-
-def images(batch: int, side: int) -> torch.Tensor:
-    values = 4 * uniform("input", batch * 3 * side * side) - 2
-    return torch.from_numpy(values.astype(np.float32)).reshape(batch, 3, side, side)
-
-
-def fill(model: nn.Module) -> nn.Module:
-    model.load_state_dict({name: parameter(name, tensor) for name, tensor in model.state_dict().items()})
-    return model
-
-
-class Small(torchvision.models.ResNet):
-    """torchvision's ResNet with the sizes of an Architecture; its own blocks, _make_layer and forward."""
-
-    def __init__(self, arch: dict, num_classes: int):
-        nn.Module.__init__(self)
-        base = BasicBlock if arch["block"] == "basic" else Bottleneck
-        block = type("Block", (base,), {"expansion": arch["expansion"]})
-        self._norm_layer = nn.BatchNorm2d
-        self.dilation = 1
-        self.groups = arch["groups"]
-        self.inplanes = arch["stemChannels"]
-        seven = arch["stem"] == "7x7-pool"
-        kernel = 7 if seven else 3
-        self.conv1 = nn.Conv2d(3, self.inplanes, kernel, 2 if seven else 1, kernel // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(self.inplanes)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if seven else nn.Identity()
-        stages = list(zip(arch["planes"], arch["layers"]))
-        for index in range(4):
-            if index >= len(stages):
-                setattr(self, f"layer{index + 1}", nn.Identity())
-                continue
-            planes, blocks = stages[index]
-            # torchvision: width = int(planes * base_width / 64) * groups; ours scales with planes / planes[0].
-            self.base_width = 64 * arch["widthPerGroup"] / arch["planes"][0] if arch["block"] == "bottleneck" else 64
-            setattr(self, f"layer{index + 1}", self._make_layer(block, planes, blocks, stride=1 if index == 0 else 2))
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(arch["planes"][-1] * arch["expansion"], num_classes)
+BATCH = 8
 
 
 def packed(tensor: torch.Tensor) -> dict:
@@ -94,8 +40,58 @@ def packed(tensor: torch.Tensor) -> dict:
     return {"shape": list(tensor.shape), "data": base64.b64encode(data).decode()}
 
 
+def digest(name: str, tensor: torch.Tensor, count: int) -> dict:
+    """Without `positions` of its own: value i is at floor(u[i] * size), u the generator's for "sample <name>"."""
+    flat = tensor.detach().numpy().reshape(-1)
+    if flat.size > count:
+        samples = flat[np.floor(uniform(f"sample {name}", count) * flat.size).astype(np.int64)]
+    else:
+        samples = flat
+    norm = float(np.linalg.norm(flat.astype(np.float64)))
+    data = base64.b64encode(samples.astype("<f4").tobytes()).decode()
+    return {"shape": list(tensor.shape), "largest": float(np.abs(flat).max()), "norm": norm, "samples": data}
+
+
+def named(tensors, pack) -> dict:
+    return {name: pack(name, value) for name, value in tensors if not name.endswith("num_batches_tracked")}
+
+
+def digests(tensors, count: int) -> dict:
+    return named(tensors, lambda name, value: digest(name, value, count))
+
+
 def packed_all(tensors) -> dict:
-    return {name: packed(tensor) for name, tensor in tensors if not name.endswith("num_batches_tracked")}
+    return named(tensors, lambda _, value: packed(value))
+
+
+def gradients(model: nn.Module) -> list:
+    return [(key, value.grad) for key, value in model.named_parameters() if value.grad is not None]
+
+
+def write(name: str, golden: dict) -> None:
+    (HERE / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
+    print(name)
+
+
+def evaluate(model: nn.Module, side: int) -> dict:
+    """Logits of a batch of 8. Checks that images do not resemble each other so much that their order would not show."""
+    with torch.no_grad():
+        logits = model.eval()(images(BATCH, side))
+        three = model(images(3, side))
+    scale = logits.abs().max()
+    assert (logits[:3] - three).abs().max() / scale < 1e-5
+    nearest = min((logits[i] - logits[j]).abs().max() / scale for i in range(BATCH) for j in range(i))
+    assert nearest > 1e-3, f"two images have logits within {nearest}"
+    return packed(logits)
+
+
+def step(model: nn.Module, batch: int, side: int) -> tuple[float, torch.Tensor]:
+    """Forward and backward of a batch whose labels are 0, 1, 2, ..."""
+    model.zero_grad()
+    logits = model(images(batch, side))
+    loss = nn.functional.cross_entropy(logits, torch.arange(batch) % logits.shape[1])
+    loss.backward()
+    return loss.item(), logits
 
 
 OPTIMIZERS = {
@@ -106,39 +102,60 @@ OPTIMIZERS = {
 }
 
 
-def tiny(arch: dict, batch: int, side: int, num_classes: int, optimizers: list[str]) -> None:
-    x = images(batch, side)
-    labels = torch.arange(batch) % num_classes
-    model = fill(Small(arch, num_classes))
-    with torch.no_grad():
-        logits = model.eval()(x)
+def freeze(model: nn.Module, stages: list[str], trainable: str) -> None:
+    """What lies before `trainable` keeps its parameters and, in evaluation mode, its running statistics."""
+    for stage in stages[: stages.index(trainable)]:
+        for module in [model.conv1, model.bn1] if stage == "conv1" else [getattr(model, stage)]:
+            module.eval().requires_grad_(False)
+
+
+def tiny(arch: dict, batch: int, side: int, num_classes: int) -> None:
+    def fresh() -> nn.Module:
+        return fill(Small(arch, num_classes)).train()
+
     golden = {"architecture": arch, "batch": batch, "side": side, "numClasses": num_classes}
-    golden |= {"keys": list(model.state_dict()), "eval": packed(logits), "learningRate": LEARNING_RATE}
+    golden |= {"keys": list(fresh().state_dict()), "eval": evaluate(fresh(), side), "learningRate": LEARNING_RATE}
+    model = fresh()
+    loss, logits = step(model, batch, side)
+    golden["train"] = {"loss": loss, "logits": packed(logits), "gradients": packed_all(gradients(model))}
+    golden["train"]["statistics"] = packed_all(model.named_buffers())
+    stages = ["conv1"] + [f"layer{index + 1}" for index in range(len(arch["layers"]))] + ["head"]
+    golden["frozen"] = {}
+    for trainable in stages[1:]:
+        model = fresh()
+        freeze(model, stages, trainable)
+        loss, _ = step(model, batch, side)
+        golden["frozen"][trainable] = {"loss": loss, "gradients": digests(gradients(model), 16)}
     golden["optimizers"] = {}
-    for name in optimizers:
-        model = fill(Small(arch, num_classes)).train()
-        optimizer = OPTIMIZERS[name](model.parameters())
-        for step in range(3):
-            optimizer.zero_grad()
-            logits = model(x)
-            loss = nn.functional.cross_entropy(logits, labels)
-            loss.backward()
-            if step == 0 and "train" not in golden:
-                gradients = packed_all((key, value.grad) for key, value in model.named_parameters())
-                statistics = packed_all((key, value) for key, value in model.named_buffers())
-                golden["train"] = {"loss": loss.item(), "logits": packed(logits)}
-                golden["train"] |= {"gradients": gradients, "statistics": statistics}
+    for name, make in OPTIMIZERS.items():
+        model = fresh()
+        optimizer = make(model.parameters())
+        for _ in range(3):
+            step(model, batch, side)
             optimizer.step()
-        golden["optimizers"][name] = packed_all(model.named_parameters())
-    (HERE / f"{arch['name']}.json").write_text(json.dumps(golden, indent=1) + "\n")
+        after = {"parameters": digests(model.named_parameters(), 64), "statistics": digests(model.named_buffers(), 64)}
+        golden["optimizers"][name] = after
+    write(arch["name"], golden)
 
 
-def full_size(name: str, side: int) -> None:
-    model = fill(torchvision.models.get_model(name, weights=None)).eval()
-    with torch.no_grad():
-        logits = model(images(1, side))
-    golden = {"name": name, "batch": 1, "side": side, "numClasses": 1000, "eval": packed(logits)}
-    (HERE / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
+def bottlenecks() -> None:
+    batch, side, num_classes = 2, 224, 10
+    model = torchvision.models.ResNet(Bottleneck, [2, 2, 2, 2], num_classes, groups=32, width_per_group=4)
+    fill(model).train()
+    loss, logits = step(model, batch, side)
+    golden = {"batch": batch, "side": side, "numClasses": num_classes, "loss": loss, "logits": packed(logits)}
+    golden["gradients"] = digests(gradients(model), 64)
+    golden["statistics"] = digests(model.named_buffers(), 16)
+    write("bottlenecks", golden)
+
+
+def full_size(name: str, side: int, num_classes: int) -> None:
+    model = fill(variant(name, num_classes))
+    golden = {"name": name, "side": side, "numClasses": num_classes}
+    if name in CIFAR:
+        golden |= {"architecture": CIFAR[name], "keys": list(model.state_dict())}
+        golden["parameters"] = sum(p.numel() for p in model.parameters())
+    write(name, golden | {"eval": evaluate(model, side)})
 
 
 def state_dicts() -> None:
@@ -154,22 +171,29 @@ def state_dicts() -> None:
             "crc32": zlib.crc32(json.dumps(shapes, separators=(",", ":")).encode()),
             "parameters": sum(p.numel() for p in model.parameters()),
         }
-    (HERE / "state-dicts.json").write_text(json.dumps(out, indent=1) + "\n")
+    write("state-dicts", out)
 
 
-def arch(name: str, **fields) -> dict:
-    base = {"block": "bottleneck", "stem": "3x3", "stemChannels": 8, "expansion": 2, "groups": 1, "widthPerGroup": 8}
-    return {"name": name} | base | {"imageSize": 32, "resizeSize": 32, "minImageSize": 4} | fields
-
-
-torch.manual_seed(0)
-state_dicts()
 # Odd sides in every layer: 33, 17, 9, 5.
-odd = arch("tiny-odd", stem="7x7-pool", layers=[1, 2], planes=[4, 8], groups=2, widthPerGroup=3)
-tiny(odd, batch=3, side=33, num_classes=5, optimizers=["adam"])
+ODD = architecture("tiny-odd", stem="7x7-pool", layers=[1, 2], planes=[4, 8], groups=2, widthPerGroup=3)
 # Both forms of the filter gradient: 16x16 positions, then 8x8 and 4x4.
-even = arch("tiny-even", layers=[1, 1, 1], planes=[8, 8, 16], groups=4, widthPerGroup=4)
-tiny(even, batch=4, side=16, num_classes=3, optimizers=["adam", "adamw"])
-basic = arch("tiny-basic", block="basic", stem="7x7-pool", layers=[1, 1], planes=[8, 12], expansion=1)
-tiny(basic, batch=2, side=32, num_classes=2, optimizers=["adam-decay", "sgd"])
-full_size("resnext50_32x4d", 64)
+EVEN = architecture("tiny-even", layers=[1, 1, 1], planes=[8, 8, 16], groups=4, widthPerGroup=4)
+BASIC = architecture("tiny-basic", block="basic", stem="7x7-pool", layers=[1, 1], planes=[8, 12], expansion=1)
+
+GOLDENS = {
+    "state-dicts": state_dicts,
+    "tiny-odd": lambda: tiny(ODD, batch=3, side=33, num_classes=5),
+    "tiny-even": lambda: tiny(EVEN, batch=4, side=16, num_classes=3),
+    "tiny-basic": lambda: tiny(BASIC, batch=2, side=32, num_classes=2),
+    "bottlenecks": bottlenecks,
+    "resnext29_8x64d": lambda: full_size("resnext29_8x64d", 32, 10),
+    "resnet18": lambda: full_size("resnet18", 224, 1000),
+    "resnext50_32x4d": lambda: full_size("resnext50_32x4d", 224, 1000),
+    "resnext101_32x8d": lambda: full_size("resnext101_32x8d", 224, 1000),
+}
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    for name, make in GOLDENS.items():
+        if not words or any(word in name for word in words):
+            make()

@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 
 const SETPRIV = "/usr/bin/setpriv";
 const FIRST_PAUSE_MS = 500;
@@ -55,9 +55,10 @@ export async function superviseNode(spec: NodeSpec): Promise<Supervised> {
       resolve();
     });
     child.once("exit", (code, signal) => {
-      reject(new Error(`${spec.name} ended with ${signal ?? `exit code ${code}`}, see ${spec.logFile}`));
+      const why = signal ?? `exit code ${code}`;
+      reject(new Error(`${spec.name} ended with ${why}: ${lastLine(spec.logFile)} (${spec.logFile})`));
       if (stopping || url === undefined) return;
-      spec.onRestart(spec.name, `ended with ${signal ?? `exit code ${code}`}`);
+      spec.onRestart(spec.name, `ended with ${why}`);
       timer = setTimeout(() => start().catch(() => {}), pause);
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     });
@@ -80,6 +81,12 @@ export async function superviseNode(spec: NodeSpec): Promise<Supervised> {
     throw error;
   }
   return supervised;
+}
+
+/** The last words of a process, which mostly say why it ended. */
+function lastLine(logFile: string): string {
+  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n");
+  return lines.at(-1) || "it said nothing";
 }
 
 /** Starts another program; `config` goes to its standard input. */

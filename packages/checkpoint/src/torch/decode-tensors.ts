@@ -87,7 +87,7 @@ function checkedPart(name: string, ref: TensorRef): Part {
   const count = shape.includes(0) ? 0 : shape.reduce((product, side) => product * side, 1);
   const last = shape.reduce((sum, side, axis) => sum + (side - 1) * strides[axis]!, offset);
   if (count > 0 && !(last < storage.viewCount)) {
-    const where = `${shown(name)} [${shape}] with the strides [${strides}] from ${offset} on`;
+    const where = `${shown(name)} ${shown(`[${shape}]`)} with the strides ${shown(`[${strides}]`)} from ${offset} on`;
     throw invalid(`${where} lies outside of its storage of ${storage.viewCount} values`, { tensor: shown(name) });
   }
   return { name, ref, type: storage.type, count };
@@ -123,13 +123,19 @@ async function checkedSpans(
 }
 
 /** Whether the tensor is its storage, value by value. */
-function coversStorage({ ref, count }: Part): boolean {
+function coversStorage(part: Part): boolean {
+  const { offset, storage } = part.ref;
+  return isRowMajor(part) && offset === 0 && storage.viewStart === 0 && part.count === storage.count;
+}
+
+/** Whether its values stand one behind the other. */
+function isRowMajor({ ref: { shape, strides } }: Part): boolean {
   let expected = 1;
-  for (let axis = ref.shape.length - 1; axis >= 0; axis--) {
-    if (ref.shape[axis] !== 1 && ref.strides[axis] !== expected) return false;
-    expected *= ref.shape[axis]!;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== expected) return false;
+    expected *= shape[axis]!;
   }
-  return ref.offset === 0 && ref.storage.viewStart === 0 && count === ref.storage.count;
+  return true;
 }
 
 function allocate({ type, count }: Part): Tensor["data"] {
@@ -165,8 +171,12 @@ function gather(part: Part, storage: Uint8Array<ArrayBuffer>): Tensor {
   const { shape, strides, offset, storage: ref } = part.ref;
   const data = allocate(part);
   const write = elementWriter(part.type, storage, data);
-  const index = shape.map(() => 0);
   let from = ref.viewStart + offset;
+  if (isRowMajor(part)) {
+    for (let to = 0; to < part.count; to++) write(from + to, to);
+    return { shape, data };
+  }
+  const index = shape.map(() => 0);
   for (let to = 0; to < part.count; to++) {
     write(from, to);
     for (let axis = shape.length - 1; axis >= 0; axis--) {

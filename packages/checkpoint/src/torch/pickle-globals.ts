@@ -2,11 +2,12 @@
  * The closed list of what a state_dict's pickle may name. Each is an own function here that makes inert values;
  * any other name ends the reading, before anything is done with it.
  */
-import { invalid, shown } from "./invalid.ts";
+import { invalid, listed } from "./invalid.ts";
 import {
   described,
   type ElementType,
   isKind,
+  keyName,
   type PickleDict,
   type PickleValue,
   type TensorRef,
@@ -93,7 +94,7 @@ function rebuildTensor(args: Args, least: number): TensorRef {
   if (args.length < least || args.length > least + 1 || !isKind(storage, "storage")) return badArgs("_rebuild_tensor");
   const lazy = args[6];
   if (lazy instanceof Map && lazy.size > 0) {
-    const names = [...lazy.keys()].map(String).map(shown).join(", ");
+    const names = listed([...lazy.keys()].map(keyName));
     throw invalid(`a tensor is saved with lazily applied operations (${names}): save tensor.resolve_neg().clone()`);
   }
   const shape = counts(size);

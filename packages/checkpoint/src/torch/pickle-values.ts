@@ -1,4 +1,5 @@
 /** What a pickle of a state_dict can hold. Dicts are Maps, so no key of a file ever becomes a property. */
+import { shown } from "./invalid.ts";
 
 /** Bytes of an element, by torch's name of the type. */
 export const elementBytes = {
@@ -75,10 +76,15 @@ export function isKind<K extends Kind>(value: PickleValue, kind: K): value is Ex
 export function described(value: PickleValue): string {
   if (value === null) return "None";
   if (typeof value === "string") return "a string";
-  if (typeof value === "number" || typeof value === "bigint") return `the number ${value}`;
+  if (typeof value === "number" || typeof value === "bigint") return `the number ${shown(String(value))}`;
   if (typeof value === "boolean") return value ? "True" : "False";
   if (value instanceof Map) return "a dict";
   if (Array.isArray(value)) return "a list";
   if (value instanceof Uint8Array) return "bytes";
   return value.kind === "global" ? value.name : `a ${value.kind}`;
+}
+
+/** A dict's key for a message. Never String(): a key can be a list that holds itself. */
+export function keyName(key: PickleValue): string {
+  return typeof key === "string" ? shown(key) : described(key);
 }

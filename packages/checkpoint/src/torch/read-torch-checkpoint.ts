@@ -32,7 +32,7 @@ export async function readTorchCheckpoint(source: ByteSource): Promise<TorchChec
   const notes = [...container.notes, ...dict.notes];
   for (const type of ["float16", "bfloat16", "float64"]) {
     const count = converted.get(type);
-    if (count !== undefined) notes.push(`${count} tensors were converted from ${type} to float32`);
+    if (count !== undefined) notes.push(`converted from ${type} to float32: ${count} of ${tensors.size} tensors`);
   }
   return { format: zip ? "torch-zip" : "torch-legacy", tensors, notes };
 }
