@@ -14,8 +14,9 @@ import { describeMachine } from "./machine.ts";
 import { peerPython } from "./peer-python.ts";
 import { preprocess } from "./preprocess/bench.ts";
 import { resultFile, table } from "./report.ts";
+import { trainStep } from "./train-step/bench.ts";
 
-const BENCHES: Record<string, Bench> = { forward, preprocess };
+const BENCHES: Record<string, Bench> = { forward, preprocess, "train-step": trainStep };
 
 function usage(): string {
   const list = Object.entries(BENCHES).map(([name, { title }]) => `  ${name.padEnd(12)} ${title}`);

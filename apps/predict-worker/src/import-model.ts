@@ -30,7 +30,7 @@ import {
   type Transform,
 } from "@cardinal/contracts";
 import { loadSession } from "@cardinal/inference";
-import { type Architecture, architecture, type Parameters, parameterSpecs } from "@cardinal/resnext";
+import { type Architecture, architecture, isLearned, type Parameters, parameterSpecs } from "@cardinal/resnext";
 import { exportOnnx } from "@cardinal/resnext/onnx";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import { z } from "zod";
@@ -72,7 +72,12 @@ export async function importModel(options: ImportOptions): Promise<ImportResult>
       onnx,
       safetensors: encodeSafetensors(parameters, { format: "pt" }),
       classes,
-      report: { epochs: [], confusion: [], classes: [], imported: { parameters: countOf(parameters), notes } },
+      report: {
+        epochs: [],
+        confusion: [],
+        classes: [],
+        imported: { parameters: learnedCount(arch, parameters), notes },
+      },
     });
     if (!(await options.mayPublish())) throw problem("cancelled", `${payload.job} was cancelled`);
     const manifest = await pointer.announce({
@@ -161,5 +166,10 @@ async function proveExport(onnx: Uint8Array, path: string, threads: number): Pro
   }
 }
 
-const countOf = (parameters: Parameters): number =>
-  [...parameters.values()].reduce((sum, { data }) => sum + (data instanceof Float32Array ? data.length : 0), 0);
+/** As the papers and torchvision count: what is learned, without BatchNorm's statistics. */
+function learnedCount(arch: Architecture, parameters: Parameters): number {
+  const numClasses = parameters.get("fc.bias")!.data.length;
+  return parameterSpecs(arch, numClasses)
+    .filter(isLearned)
+    .reduce((sum, { name }) => sum + parameters.get(name)!.data.length, 0);
+}

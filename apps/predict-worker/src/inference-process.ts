@@ -20,7 +20,7 @@ export interface InferenceSettings {
  * they go back to the system: 410 MB, at the same speed. Smaller pieces, such as decoded photographs, stay on the
  * heap, where they are quicker. Other C libraries do not know the variable.
  */
-export function inferenceEnvironment(settings: InferenceSettings): NodeJS.ProcessEnv {
+export function inferenceEnvironment(settings: InferenceSettings): Record<string, string> {
   return {
     THREADS: String(settings.threads),
     CACHE_DIR: settings.cacheDir,

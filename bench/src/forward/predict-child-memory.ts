@@ -7,11 +7,11 @@ import { claimCheckpoint, modelId, writeBundleFiles } from "@cardinal/checkpoint
 import type { ModelManifest, ShardInput, ShardPayload } from "@cardinal/contracts";
 import { ComputeProcess } from "@cardinal/queue";
 import { layout, type ObjectStore, openStore } from "@cardinal/storage";
+import { inferenceEnvironment, inferenceModule } from "../../../apps/predict-worker/src/inference-process.ts";
 import { texturedJpegs } from "../preprocess/images.ts";
 import { transform } from "../transform.ts";
 import { CLASSES, type ModelFiles, NETWORK } from "./model.ts";
 
-const CHILD = fileURLToPath(import.meta.resolve("../../../apps/predict-worker/src/inference-child.ts"));
 const JOB = "predict-01jd0000000000000000000000";
 const IMAGES = 48;
 
@@ -25,22 +25,21 @@ export interface ChildOptions {
 /** Peak resident memory in MB (10^6 bytes); undefined where the kernel does not tell it (Linux does). */
 export async function predictChildPeakRssMb(options: ChildOptions): Promise<number | undefined> {
   if (process.platform !== "linux") return undefined;
-  const storeFolder = path.join(options.folder, "store");
+  const { folder, model, threads, batchSize } = options;
+  const storeFolder = path.join(folder, "store");
   const store = await openStore({ kind: "directory", path: storeFolder });
   const child = new ComputeProcess({
-    module: CHILD,
+    module: fileURLToPath(inferenceModule),
     env: {
       ...process.env,
       STORE_URL: pathToFileURL(storeFolder).href,
-      CACHE_DIR: path.join(options.folder, "models"),
-      THREADS: String(options.threads),
-      BATCH_SIZE: String(options.batchSize),
+      ...inferenceEnvironment({ threads, batchSize, cacheDir: path.join(folder, "models") }),
     },
     silenceMs: 120_000,
     cancelGraceMs: 1_000,
   });
   try {
-    const payload = await shard(store, await publish(store, options.model));
+    const payload = await shard(store, await publish(store, model));
     await child.run("shard", payload);
     const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
     return (Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024) / 1e6;
