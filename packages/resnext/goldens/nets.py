@@ -84,15 +84,31 @@ def architecture(name: str, **fields) -> dict:
     return {"name": name} | base | {"imageSize": 32, "resizeSize": 32, "minImageSize": 4} | fields
 
 
-def cifar(name: str, width: int, layers: list[int], **fields) -> dict:
-    planes = [width * 2**stage for stage in range(len(layers))]
-    return architecture(name, stemChannels=width, expansion=4, layers=layers, planes=planes, groups=8, **fields)
-
-
-# Variants that torchvision does not have. The first is section 4.3 of Xie et al. (arXiv 1611.05431).
+# Variants that torchvision does not have. The first is section 4.3 of Xie et al. (arXiv 1611.05431), the second ours.
 CIFAR = {
-    "resnext29_8x64d": cifar("resnext29_8x64d", 64, [3, 3, 3], widthPerGroup=64),
-    "resnext14_8x4d": cifar("resnext14_8x4d", 16, [1, 2, 1], widthPerGroup=4, imageSize=28, resizeSize=28),
+    arch["name"]: arch
+    for arch in [
+        architecture(
+            "resnext29_8x64d",
+            stemChannels=64,
+            expansion=4,
+            layers=[3, 3, 3],
+            planes=[64, 128, 256],
+            groups=8,
+            widthPerGroup=64,
+        ),
+        architecture(
+            "resnext14_8x4d",
+            stemChannels=16,
+            expansion=4,
+            layers=[1, 2, 1],
+            planes=[8, 16, 32],
+            groups=8,
+            widthPerGroup=4,
+            imageSize=28,
+            resizeSize=28,
+        ),
+    ]
 }
 
 

@@ -74,6 +74,5 @@ export async function checkForward(arch: Architecture, golden: ForwardGolden, en
 /** Largest difference over the largest logit: 1e-4 is allowed. */
 export function accept(logits: ArrayLike<number>, { batch, expected }: ForwardCase, where: string, allowed = 1e-4) {
   const error = relativeError(logits, expected);
-  if (process.env.SHOW_ERRORS) console.log(`${where}, batch ${batch}: ${error}`);
   assert.ok(error < allowed, `${where}, batch ${batch}: ${error}`);
 }

@@ -30,6 +30,15 @@ export function goldenParameters(arch: Architecture, numClasses: number): Map<st
   return new Map(parameterSpecs(arch, numClasses).map((spec) => [spec.name, goldenTensor(spec)]));
 }
 
+/** Moves biases of BatchNorms by k/256, an int8 k for each channel: see bottlenecks() in make.py. */
+export function moveBiases(parameters: Map<string, ParameterTensor>, moved: Record<string, string>): void {
+  for (const [bn, base64] of Object.entries(moved)) {
+    const { shape, data } = parameters.get(`${bn}.bias`)!;
+    const steps = new Int8Array(Buffer.from(base64, "base64"));
+    parameters.set(`${bn}.bias`, { shape, data: Float32Array.from(steps, (k, at) => Number(data[at]) + k / 256) });
+  }
+}
+
 /** NCHW. Smaller batches are the beginning of larger ones. */
 export function goldenImages(batch: number, side: number): Float32Array {
   const data = new Float32Array(batch * 3 * side * side);

@@ -16,17 +16,31 @@ for (const name of tinyNames) {
   });
 }
 
-test("resnext29_8x64d is the paper's CIFAR net, and gives the logits of one made of torchvision's blocks", async () => {
-  type Golden = ForwardGolden & { architecture: Architecture; keys: string[]; parameters: number };
-  const golden = readGolden<Golden>("resnext29_8x64d");
-  const arch = architecture("resnext29_8x64d");
+/** Variants that torchvision does not have: the goldens are of nets made of its blocks. */
+type OwnGolden = ForwardGolden & { architecture: Architecture; keys: string[]; parameters: number };
+
+async function checkOwnVariant(name: string) {
+  const golden = readGolden<OwnGolden>(name);
+  const arch = architecture(name);
   assert.deepEqual(arch, golden.architecture);
-  const names = parameterSpecs(arch, 10).map((spec) => spec.name);
+  const names = parameterSpecs(arch, golden.numClasses).map((spec) => spec.name);
   assert.deepEqual(names, golden.keys);
-  // Table 7 of Xie et al. has 34.4 million, depth 29 of 9 blocks of three convolutions, the stem and the head.
-  assert.equal(parameterCount(arch, 10), golden.parameters);
-  assert.equal((golden.parameters / 1e6).toFixed(1), "34.4");
+  assert.equal(parameterCount(arch, golden.numClasses), golden.parameters);
   await checkForward(arch, golden, ["native"]);
+  return { arch, golden };
+}
+
+test("resnext14_8x4d gives the logits of a net of torchvision's blocks, in the reference too", async () => {
+  const { arch, golden } = await checkOwnVariant("resnext14_8x4d");
+  for (const one of forwardCases(arch, golden)) {
+    accept(referenceForward(arch, one.parameters, one).logits, one, "reference", 1e-5);
+  }
+});
+
+test("resnext29_8x64d is the paper's CIFAR net, and gives the logits of one of torchvision's blocks", async () => {
+  const { golden } = await checkOwnVariant("resnext29_8x64d");
+  // Table 7 of Xie et al. has 34.4 million.
+  assert.equal((golden.parameters / 1e6).toFixed(1), "34.4");
 });
 
 test("resnet18 gives torchvision's logits", async () => {
@@ -34,7 +48,10 @@ test("resnet18 gives torchvision's logits", async () => {
 });
 
 test("resnext50_32x4d gives torchvision's logits", async () => {
-  await checkForward(architecture("resnext50_32x4d"), readGolden<ForwardGolden>("resnext50_32x4d"), ["native", "split"]);
+  await checkForward(architecture("resnext50_32x4d"), readGolden<ForwardGolden>("resnext50_32x4d"), [
+    "native",
+    "split",
+  ]);
 });
 
 test("the comparison sees a single logit that is off, and a NaN", () => {

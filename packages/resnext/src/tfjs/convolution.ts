@@ -36,7 +36,7 @@ export function convInputGradient(
 ): Tensor {
   const [batch, height, width] = xShape as [number, number, number];
   if (node.kernel === 1) {
-    const product = matMul(tf.reshape(dy, [-1, node.outChannels]), filter, { b: true });
+    const product = matMulTransposed(tf.reshape(dy, [-1, node.outChannels]), filter);
     const dx = tf.reshape(product, [...dy.shape.slice(0, 3), node.inChannels]);
     if (node.stride === 1) return dx;
     const spread = insertZeros(dx, node.stride);
@@ -68,6 +68,16 @@ export function convFilterGradient(x: Tensor, dy: Tensor, node: ConvNode, engine
     return conv2dFilterGradient(x, shape, dy, node.stride, samePads(node.padding));
   }
   return groupedFilterGradient(x, dy, node, engine);
+}
+
+/**
+ * dy [rows, out] times the filter [in, out] transposed. With many more terms than results MatMul's own transposition
+ * costs a quarter of its speed (3136x1024 by 512x1024: 20 ms of CPU time, transposed beforehand 16), else nothing.
+ */
+function matMulTransposed(dy: Tensor, filter: Tensor): Tensor {
+  const [inChannels, outChannels] = filter.shape as [number, number];
+  if (outChannels < 512 || outChannels <= inChannels) return matMul(dy, filter, { b: true });
+  return matMul(dy, tf.transpose(filter));
 }
 
 /** [k, k, in / groups, out] to [k, k, out / groups, in], turned by 180 degrees. */
