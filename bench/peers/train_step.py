@@ -15,7 +15,7 @@ from lines import answer_lines, images_per_second
 
 # As in src/train-step/model.ts.
 CLASSES = 5
-LEARNING_RATE = 1e-4
+LEARNING_RATE = 3e-6
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 
 weights, images, threads = sys.argv[1:]

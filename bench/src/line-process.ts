@@ -13,7 +13,7 @@ export interface LineProcessOptions {
   command: string;
   args: readonly string[];
   env?: NodeJS.ProcessEnv;
-  /** Run on this core alone; see `pinnedCore`. */
+  /** Run on this core alone. */
   core?: number;
 }
 

@@ -12,8 +12,8 @@ import type { Logger } from "@cardinal/service";
 import { layout, type ObjectStore } from "@cardinal/storage";
 
 const ROUND_MS = 60_000;
-/** Longer than a client may take between its upload and the job that wants it. */
-const UPLOAD_TTL_MS = 24 * 3600 * 1000;
+/** What no job wants is kept for so long: the record of its job may be about to be written. */
+const UNWANTED_TTL_MS = 24 * 3600 * 1000;
 
 export interface Housekeeper {
   /** One round now, whoever holds the lock; for tests and at start. */
@@ -61,13 +61,14 @@ async function find(queue: JobQueue, id: string): Promise<JobRecord | undefined>
 
 const isOver = (job: JobRecord | undefined): boolean => job === undefined || hasEnded(job.state);
 
+const isOld = (modifiedAt: Date): boolean => Date.now() - modifiedAt.getTime() > UNWANTED_TTL_MS;
+
 /** Archives of jobs that have ended; what never became a job after a day. */
 async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> {
   for await (const { key, modifiedAt } of store.list(layout.uploads)) {
     // `<job>`, or `<job>.<what>` for further files of the job.
     const job = await find(queue, key.slice(layout.uploads.length).split(".", 1)[0]!);
-    const old = Date.now() - modifiedAt.getTime() > UPLOAD_TTL_MS;
-    if (job ? hasEnded(job.state) : old) await store.delete(key);
+    if (job ? hasEnded(job.state) : isOld(modifiedAt)) await store.delete(key);
   }
 }
 
@@ -80,12 +81,16 @@ async function sweepCheckpoints(store: ObjectStore, queue: JobQueue): Promise<vo
 
 /**
  * Inputs and parts of completed jobs, whose rows are whole; everything of cancelled ones, and of those whose record has
- * expired. A failed job keeps what it has.
+ * expired. A failed job keeps what it has. The image list of a job is written before its record is.
  */
 async function sweepPredictions(store: ObjectStore, queue: JobQueue): Promise<void> {
   for await (const id of store.listFolders(layout.allPredictions)) {
     const job = await find(queue, id);
-    if (job === undefined || job.state === "cancelled") {
+    if (job === undefined) {
+      let isUnwanted = true;
+      for await (const { modifiedAt } of store.list(layout.predictions(id))) isUnwanted &&= isOld(modifiedAt);
+      if (isUnwanted) await store.deletePrefix(layout.predictions(id));
+    } else if (job.state === "cancelled") {
       await store.deletePrefix(layout.predictions(id));
     } else if (job.state === "completed") {
       await store.deletePrefix(layout.allInputs(id));

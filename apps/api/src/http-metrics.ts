@@ -21,5 +21,6 @@ export function countRequests(metrics: Metrics): RequestHandler {
 function routeOf(request: Request): string {
   const path: unknown = request.route?.path;
   if (typeof path !== "string") return "unmatched";
-  return `${request.baseUrl}${path === "/" ? "" : path}`;
+  // Routes match in any case, and the base is as it was asked for.
+  return `${request.baseUrl.toLowerCase()}${path === "/" ? "" : path}`;
 }

@@ -19,6 +19,13 @@ import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { createApp } from "./app.ts";
 import { startHousekeeping } from "./housekeeping.ts";
 
+/**
+ * A connection on which nothing moves for so long is cut: a JSON body that never comes, a download that nobody reads.
+ * Longer than the longest silence of a sound one, the wait for a single image's answer (IMAGE_TIMEOUT_SECONDS, 300 s at
+ * most).
+ */
+const SILENCE_MS = 330_000;
+
 await runMain(async () => {
   const env = readEnvironment({ ...commonVariables, ...apiVariables }, process.env);
   const logger = createLogger("api", env.LOG_LEVEL);
@@ -63,8 +70,9 @@ await runMain(async () => {
   );
   // Headers must come soon; a body may take as long as it brings bytes (upload.ts ends those that stop).
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 0, connectionsCheckingInterval: 2_000 }, app);
+  server.setTimeout(SILENCE_MS);
   const port = await listen(server, env.API_PORT, env.API_HOST);
-  shutdown.onClose("server", () => closeServer(server));
+  shutdown.onClose("server", () => closeServer(server, env.SHUTDOWN_GRACE_SECONDS * 1000));
   const url = `http://${urlHost(env.API_HOST)}:${port}`;
   logger.info({ url, version, store: store.description }, "listening");
   process.send?.({ type: "listening", url });

@@ -63,12 +63,14 @@ export const notFound: RequestHandler = (request) => {
   throw problem("not_found", `there is nothing at ${request.method} ${request.path}`);
 };
 
-export const answerProblems: ErrorRequestHandler = (error, request, response, next) => {
+export const answerProblems: ErrorRequestHandler = (error, request, response, _next) => {
+  // The client went away in the middle of an answer: nobody is left to tell, and nothing is wrong here.
+  if (response.headersSent && response.closed) return;
   const failure = problemOf(error);
   if (failure.status >= 500) request.log.error({ err: failure.cause ?? failure, code: failure.code }, "request failed");
   if (response.headersSent) {
     // The body has begun: cutting the connection is the only way left to say that it is not whole.
-    next(error);
+    response.destroy();
     return;
   }
   if (failure.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);

@@ -1,11 +1,12 @@
 /** Takes a request's file into the store: the raw body, or the multipart field `file`. */
 import { PassThrough, type Readable, type Transform } from "node:stream";
 import { text as textOf } from "node:stream/consumers";
-import { pipeline } from "node:stream/promises";
-import { problem } from "@cardinal/contracts";
+import { finished } from "node:stream/promises";
+import { CardinalError, problem } from "@cardinal/contracts";
 import type { ObjectStore, PutResult } from "@cardinal/storage";
 import busboy from "busboy";
 import type { Request } from "express";
+import type { ApiContext } from "./context.ts";
 
 /** An upload that brings nothing for so long has failed. */
 const IDLE_MS = 60_000;
@@ -43,34 +44,72 @@ export async function receiveFile(request: Request, store: ObjectStore, options:
 }
 
 async function receiveForm(request: Request, store: ObjectStore, key: string, maxBytes: number): Promise<Received> {
-  const form = busboy({ headers: request.headers, limits: { files: 5, fields: 20, fieldSize: FIELD_BYTES } });
+  const form = formParser(request);
+  // `arrival` hears of errors; one that comes after it must not end the process.
+  form.on("error", () => {});
   const fields = new Map<string, string>();
   const pending: Promise<unknown>[] = [];
   let stored: Promise<PutResult> | undefined;
-  form.on("field", (name, value) => fields.set(name, value));
+  /** A part that fails ends the form: nobody would read the rest of it, and the client would wait for ever. */
+  const take = <T>(work: Promise<T>): Promise<T> => {
+    work.catch((error) => form.destroy(error));
+    pending.push(work);
+    return work;
+  };
+  form.on("field", (name, value, { valueTruncated }) => {
+    if (valueTruncated) form.destroy(tooLarge(FIELD_BYTES));
+    else fields.set(name, value);
+  });
   form.on("file", (name, file) => {
     if (name !== "file") {
-      pending.push(textOf(guard(file, request, FIELD_BYTES)).then((value) => fields.set(name, value)));
+      take(textOf(guard(file, request, FIELD_BYTES)).then((value) => fields.set(name, value)));
     } else if (stored) {
-      file.resume();
+      // A part that nobody listens to must not fail unheard when the form is cut short.
+      file.on("error", () => {}).resume();
     } else {
-      stored = putGuarded(store, key, guard(file, request, maxBytes));
-      pending.push(stored);
+      stored = take(putGuarded(store, key, guard(file, request, maxBytes)));
     }
   });
-  request.on("close", () => request.complete || form.destroy(problem("upload_failed", "the client went away")));
   try {
-    await pipeline(request, form);
+    await arrival(request, form);
     await Promise.all(pending);
   } catch (error) {
     // What the store or a limit says of the file is nearer to the truth than how the form then ended.
     const outcomes = await Promise.allSettled(pending);
     const refused = outcomes.find((outcome) => outcome.status === "rejected");
     await store.delete(key);
-    throw refused?.reason ?? problem("upload_failed", (error as Error).message);
+    throw (
+      refused?.reason ?? (error instanceof CardinalError ? error : problem("upload_failed", (error as Error).message))
+    );
   }
   if (!stored) throw problem("invalid_request", "the form has no file field 'file'", { path: "file" });
   return { ...(await stored), fields };
+}
+
+/** Throws `invalid_request` for a Content-Type without a boundary and the like. */
+function formParser(request: Request): busboy.Busboy {
+  try {
+    return busboy({ headers: request.headers, limits: { files: 5, fields: 20, fieldSize: FIELD_BYTES } });
+  } catch (error) {
+    throw problem("invalid_request", `the form cannot be read: ${(error as Error).message}`, undefined, error);
+  }
+}
+
+/**
+ * Resolves when the whole form has been parsed; rejects when it ends early, stops arriving or is destroyed. Not
+ * `pipeline`, which would close the request's connection with the first error: the client is to get an answer.
+ */
+async function arrival(request: Request, form: busboy.Busboy): Promise<void> {
+  const onClose = () => request.complete || form.destroy(problem("upload_failed", "the client went away"));
+  const idle = setTimeout(() => form.destroy(problem("upload_failed", "the upload stopped")), IDLE_MS);
+  const onData = () => idle.refresh();
+  request.on("close", onClose).on("data", onData);
+  try {
+    await finished(request.pipe(form));
+  } finally {
+    clearTimeout(idle);
+    request.off("close", onClose).off("data", onData).unpipe(form);
+  }
 }
 
 /** The store reports a source that failed as `upload_failed`: what it failed of says more. */
@@ -100,6 +139,18 @@ function guard(source: Readable, request: Request, maxBytes: number): Readable {
     if (!request.complete) out.destroy(problem("upload_failed", "the client went away before the upload was whole"));
   });
   return source.pipe(out);
+}
+
+/**
+ * Removes an upload whose job was refused. A job that was accepted keeps its file, and so does one of which Redis does
+ * not say now whether it was: housekeeping removes after a day what no job wants.
+ */
+export async function dropUpload({ queue, store }: ApiContext, job: string, key: string): Promise<void> {
+  const isRefused = await queue.get(job).then(
+    () => false,
+    (error) => error instanceof CardinalError && error.code === "job_not_found",
+  );
+  if (isRefused) await store.delete(key);
 }
 
 const tooLarge = (maxBytes: number) =>

@@ -47,7 +47,7 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}): Prom
   const url = `http://127.0.0.1:${await listen(server, 0, "127.0.0.1")}`;
   after(async () => {
     server.closeAllConnections();
-    await closeServer(server);
+    await closeServer(server, 1_000);
     await images.close();
     await queue.close();
     await store.close();

@@ -80,6 +80,55 @@ test("a client that goes away in the middle of an upload leaves nothing, and the
   assert.equal((await api.call("/healthz")).status, 200);
 });
 
+/** Sends the head of a form and a first part of its body on a raw socket. */
+async function beginForm(path: string, body: string) {
+  const socket = connect(Number(new URL(api.url).port), "127.0.0.1").setEncoding("utf8");
+  await once(socket, "connect");
+  const head = [
+    `POST ${path} HTTP/1.1`,
+    "Host: x",
+    `Authorization: Bearer ${KEY}`,
+    "Content-Type: multipart/form-data; boundary=B",
+    "Content-Length: 900000",
+    "",
+    "",
+  ];
+  socket.write(head.join("\r\n") + body);
+  return socket;
+}
+
+const part = (name: string, content: string) =>
+  `--B\r\nContent-Disposition: form-data; name="${name}"; filename="x"\r\n\r\n${content}\r\n`;
+
+test("forms that go wrong get an answer, end nothing but themselves, and leave nothing", async () => {
+  const before = await uploads();
+  const post = (init: RequestInit) =>
+    api.call("/v1/models/import?architecture=resnet18", {
+      method: "POST",
+      signal: AbortSignal.timeout(5_000),
+      ...init,
+    });
+  const noBoundary = await post({ body: "x", headers: { "content-type": "multipart/form-data" } });
+  assert.equal(noBoundary.status, 400);
+  // A part that is refused while the rest of the form is still to come.
+  const largeText = new FormData();
+  largeText.append("classes", new Blob([new Uint8Array(8.1e6)]), "c.json");
+  largeText.append("file", new Blob(["x"]), "x.pth");
+  const stream = new Response(largeText);
+  const refused = await post({
+    body: stream.body,
+    headers: { "content-type": stream.headers.get("content-type")! },
+    duplex: "half",
+  } as RequestInit).catch(() => undefined);
+  if (refused) assert.equal(refused.status, 413);
+  // A second file is ignored, and may be cut off like the first.
+  const twice = await beginForm("/v1/datasets?name=cut", part("file", "x") + part("file", "y").slice(0, -2));
+  await waitFor(() => twice.writableLength === 0, { what: "the first bytes" });
+  twice.destroy();
+  await waitFor(async () => (await uploads()).length === before.length, { what: "nothing to be left" });
+  assert.equal((await api.call("/healthz")).status, 200);
+});
+
 test("200 slow sockets do not keep /healthz from answering", async () => {
   const { port } = new URL(api.url);
   const sockets = Array.from({ length: 200 }, () => connect(Number(port), "127.0.0.1"));
@@ -88,6 +137,10 @@ test("200 slow sockets do not keep /healthz from answering", async () => {
   assert.equal((await api.call("/healthz")).status, 200);
   for (const socket of sockets) socket.destroy();
 });
+
+/** The text with the letters in upper case whose bits are set in `n`. */
+const mixedCase = (text: string, n: number) =>
+  [...text].map((letter, at) => (n & (1 << at) ? letter.toUpperCase() : letter)).join("");
 
 test("the number of series does not grow with names, ids and paths", async () => {
   const series = async () => {
@@ -99,6 +152,7 @@ test("the number of series does not grow with names, ids and paths", async () =>
     await api.call(`/v1/jobs/train-${String(n).padStart(26, "0")}`);
     await api.call(`/unknown/${n}`);
     await api.call(`/unknown/${n}`, { method: "PROPFIND" });
+    await api.call(`/v1/${mixedCase("datasets", n)}`);
     await api.json("POST", "/v1/train", { dataset: "digits", alias: `alias-${n}` });
   };
   for (let n = 0; n < 10; n++) await round(n);

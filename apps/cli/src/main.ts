@@ -20,7 +20,7 @@ cardinal <command> --help tells the options of a command.`;
 /** Exit codes: 0 done, 1 failed, 2 wrong usage. */
 export async function main(args: string[]): Promise<void> {
   const [name, ...rest] = args;
-  const command = name === undefined ? undefined : commands[name];
+  const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command) {
     const asked = name === undefined || name === "help" || name === "--help" || name === "-h";
     (asked ? console.log : console.error)(asked ? HELP : `cardinal: no command ${name}\n\n${HELP}`);

@@ -136,8 +136,9 @@ test("SIGTERM: the job waits again with a checkpoint and no attempt used; the ne
   } finally {
     await up.system.stop();
   }
-  await using again = await startSystem({ dataDir: up.dataDir, env });
+  // Removed last: what is declared first is disposed of after the system that uses it.
   await using _folder = { [Symbol.asyncDispose]: () => up[Symbol.asyncDispose]() };
+  await using again = await startSystem({ dataDir: up.dataDir, env });
   const job = await completed(again.client, submitted);
   assert.equal(job.attempts, 1);
   assert.ok(trainResult(job).resumedFromStep! >= 6);

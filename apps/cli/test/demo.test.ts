@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -40,6 +40,18 @@ test("the demo, smaller: its account, its figures, exit code 0", { timeout: 300_
   assert.match(run.output.text, /\/v1\/jobs\/train-/);
 });
 
+test("Ctrl-C in the middle of the demo ends it at once, with exit code 130", { timeout: 90_000 }, async () => {
+  await using folder = await tempDir("demo");
+  const size = ["--train", "500", "--val", "20", "--epochs", "500"];
+  const run = cardinal(["demo", "--data-dir", join(folder.path, "data"), ...size]);
+  await waitFor(() => run.output.text.includes("epoch 1 of 500"), { what: "an epoch", timeoutMs: 60_000 });
+  run.child.kill("SIGINT");
+  await waitFor(() => run.output.text.includes("Stopped."), { what: "the stop", timeoutMs: 40_000 });
+  const begin = performance.now();
+  assert.equal(await run.exit, 130);
+  assert.ok(performance.now() - begin < 5_000, "nothing holds the process up");
+});
+
 test("Ctrl-C on the whole process group ends the system in order, with exit code 0", { timeout: 60_000 }, async () => {
   await using folder = await tempDir("up");
   const run = cardinal(["up", "--port", "0", "--predict-workers", "1", "--data-dir", folder.path]);
@@ -71,6 +83,17 @@ test("SIGKILL of the supervisor leaves no process behind", { timeout: 60_000 }, 
   await waitFor(() => again.output.text.includes("Ctrl-C stops it"), { what: "the next start", timeoutMs: 40_000 });
   again.child.kill("SIGTERM");
   assert.equal(await again.exit, 0);
+});
+
+test("the demo empties no folder that is not its own", async () => {
+  await using folder = await tempDir("foreign");
+  await mkdir(join(folder.path, "models"));
+  await writeFile(join(folder.path, "models/mine.bin"), "x");
+  const run = cardinal(["demo", "--data-dir", folder.path]);
+  assert.equal(await run.exit, 1);
+  assert.match(run.output.text, /has a folder models that Cardinal did not make/);
+  assert.deepEqual(await readdir(folder.path), ["models"]);
+  assert.equal(await readFile(join(folder.path, "models/mine.bin"), "utf8"), "x");
 });
 
 test("wrong usage is told with exit code 2", async () => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { CardinalClient } from "@cardinal/client";
 import { guardLeaks, tempDir, waitFor } from "@cardinal/testing";
 import { startEmbedded } from "../src/embedded/system.ts";
-import { startSystem } from "./embedded.ts";
+import { pidOf, startSystem } from "./embedded.ts";
 import { walkWholePath } from "./whole-path.ts";
 
 guardLeaks();
@@ -33,8 +33,18 @@ test("the directory store: ingest, train, predict, all answers; a second start f
   }
 });
 
-test("a process that dies is started again, and the user is told", async () => {
+test("a process that dies is started again, and the user is told; the API keeps its address", async () => {
   await using up = await startSystem({ predictWorkers: 1 });
+  process.kill(pidOf(up.system, "api"), "SIGKILL");
+  await waitFor(() => up.notices.length === 1, { what: "the notice" });
+  await waitFor(
+    () =>
+      up.client.jobs().then(
+        () => true,
+        () => false,
+      ),
+    { what: "the API", timeoutMs: 30_000 },
+  );
   const worker = up.system.processes.find(({ name }) => name === "predict-worker-1")!;
   const pid = worker.pid()!;
   process.kill(pid, "SIGKILL");
@@ -43,7 +53,8 @@ test("a process that dies is started again, and the user is told", async () => {
     return workers.some((view) => view.kind === "predict" && view.pid !== pid && view.pid === worker.pid());
   };
   await waitFor(isBack, { what: "the worker to be back", timeoutMs: 30_000 });
-  assert.match(up.notices[0]!, /predict-worker-1 ended with SIGKILL and is started again/);
+  assert.match(up.notices[0]!, /api ended with SIGKILL and is started again/);
+  assert.match(up.notices[1]!, /predict-worker-1 ended with SIGKILL and is started again/);
 });
 
 const options = (dataDir: string) => ({ dataDir, fresh: false, host: "127.0.0.1", port: 0, predictWorkers: 1 });

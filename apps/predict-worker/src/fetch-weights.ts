@@ -4,8 +4,9 @@ import { createWriteStream } from "node:fs";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { ReadableStream } from "node:stream/web";
-import { type ImportPayload, problem } from "@cardinal/contracts";
+import { type Emit, type ImportPayload, problem } from "@cardinal/contracts";
 import type { ObjectStore } from "@cardinal/storage";
+import { tellBytes } from "./tell-bytes.ts";
 
 /** Larger than any state_dict of these networks (ResNeXt-101 has 356 MB) by far. */
 const MAX_BYTES = 8e9;
@@ -22,16 +23,18 @@ export async function fetchWeights(
   { file, url }: ImportPayload,
   allowedHosts: readonly string[],
   path: string,
-  signal: AbortSignal,
+  { emit, signal }: { emit: Emit; signal: AbortSignal },
 ): Promise<FetchedFile> {
   if (file === undefined && url === undefined) throw problem("internal_error", "the import names no weights");
   const source = file === undefined ? await download(url!, allowedHosts, signal) : await store.get(file, { signal });
   const hash = createHash("sha256");
+  const told = tellBytes(emit);
   let bytes = 0;
   const count = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       bytes += chunk.length;
       hash.update(chunk);
+      told(chunk.length);
       if (bytes > MAX_BYTES) done(problem("body_too_large", `the weights are larger than ${MAX_BYTES / 1e9} GB`));
       else done(null, chunk);
     },

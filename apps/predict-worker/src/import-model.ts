@@ -57,7 +57,7 @@ export async function importModel(options: ImportOptions): Promise<ImportResult>
   try {
     const path = join(folder, "weights");
     emit({ type: "log", level: "info", message: "fetching the weights" });
-    const fetched = await fetchWeights(store, payload, options.allowedHosts, path, signal);
+    const fetched = await fetchWeights(store, payload, options.allowedHosts, path, { emit, signal });
     const arch = architecture(payload.request.architecture);
     const { parameters, format, notes, classes } = await readParameters(store, payload, arch, path);
     const transform = transformOf(payload, arch);

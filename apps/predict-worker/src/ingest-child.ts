@@ -9,6 +9,7 @@ import { ingestPayloadSchema } from "@cardinal/contracts";
 import { ingestArchive } from "@cardinal/dataset";
 import { serveTasks } from "@cardinal/queue/child";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
+import { tellBytes } from "./tell-bytes.ts";
 
 const store = await openStore(storeConfigFromEnv(process.env));
 
@@ -19,7 +20,11 @@ serveTasks({
     const folder = await mkdtemp(join(tmpdir(), "cardinal-ingest-"));
     try {
       const archivePath = join(folder, "archive");
-      await pipeline(await store.get(archive, { signal }), createWriteStream(archivePath), { signal });
+      const total = (await store.stat(archive))?.bytes;
+      const source = await store.get(archive, { signal });
+      const told = tellBytes(emit, total);
+      source.on("data", (chunk: Buffer) => told(chunk.length));
+      await pipeline(source, createWriteStream(archivePath), { signal });
       return await ingestArchive({ archivePath, store, request, emit, signal });
     } finally {
       await rm(folder, { recursive: true, force: true });

@@ -1,13 +1,11 @@
 /** The queues that bring things in: archives become data sets, weights become models. Each has a process of its own. */
 import { importResultSchema } from "@cardinal/contracts";
 import { type ComputeProcess, createWorker, type JobRun, type QueueWorker } from "@cardinal/queue";
-import type { ObjectStore } from "@cardinal/storage";
 import type { WorkerShell } from "@cardinal/worker";
 
 export interface IntakeOptions {
   // biome-ignore lint/complexity/noBannedTypes: the shell of any worker, whatever further variables it reads
   shell: Pick<WorkerShell<{}>, "compute" | "consumer" | "events" | "record">;
-  store: ObjectStore;
   threads: number;
   drainGraceMs: number;
   /** Hosts that weights may be fetched from. */
@@ -15,7 +13,7 @@ export interface IntakeOptions {
 }
 
 export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
-  const { shell, store, importHosts } = options;
+  const { shell, importHosts } = options;
   const { consumer, events } = shell;
   const ingest = shell.compute(new URL("./ingest-child.ts", import.meta.url), {});
   const weights = shell.compute(new URL("./import-child.ts", import.meta.url), { THREADS: String(options.threads) });
@@ -25,9 +23,9 @@ export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
       concurrency: 1,
       events,
       handle: async (run) => {
-        const result = await runInChild(options, ingest, "ingest", run, run.payload);
-        await store.delete(run.payload.archive);
-        return { result: result as Record<string, unknown> };
+        // The archive stays until the job has ended, or a run that comes after a death would lack it: housekeeping
+        // removes it, and what was uploaded for an import.
+        return { result: (await runInChild(options, ingest, "ingest", run, run.payload)) as Record<string, unknown> };
       },
     }),
     createWorker(consumer, {
@@ -36,7 +34,6 @@ export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
       events,
       handle: async (run) => {
         const input = { payload: run.payload, fence: run.fence, allowedHosts: importHosts };
-        // What was uploaded for the job is removed by the housekeeping once the job has ended.
         return { result: importResultSchema.parse(await runInChild(options, weights, "import", run, input)) };
       },
     }),

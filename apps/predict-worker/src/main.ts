@@ -55,7 +55,6 @@ await runMain(async () => {
     }),
     ...createIntakeWorkers({
       shell,
-      store,
       threads: env.THREADS,
       drainGraceMs,
       importHosts: hostList(env.IMPORT_ALLOWED_HOSTS),

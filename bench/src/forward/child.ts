@@ -1,6 +1,7 @@
 /** Cardinal's side of `forward`: a session as the predict-worker's child opens it. Arguments: ONNX file, threads. */
 import { readFileSync } from "node:fs";
 import { loadSession } from "@cardinal/inference";
+import { env } from "onnxruntime-node";
 import { answerLines, imagesPerSecond } from "../line-child.ts";
 import { noiseImages } from "./model.ts";
 
@@ -21,4 +22,4 @@ const logits = async ({ input }: { input: string }) => {
   return Array.from(await session.run(images, images.length / (3 * session.side ** 2)));
 };
 
-await answerLines({}, { rate, logits });
+await answerLines({ onnxruntime: env.versions.node! }, { rate, logits });

@@ -11,16 +11,13 @@ const IMAGES = 32;
 const TURN_SECONDS = 1;
 /** One level of 255 divided by the smallest standard deviation, and a rounding error. */
 const LARGEST_DIFFERENCE = 1 / 255 / 0.224 + 1e-5;
-/** Both run here, in turns. */
-const CORE = 0;
-
 export const preprocess: Bench = {
   title: "JPEG to tensor on one core, images a second, against Pillow and torchvision",
   rounds: 9,
   async run(context) {
     const files = await writeImages(context.folder);
-    const core = process.platform === "linux" ? CORE : undefined;
-    if (core === undefined) context.say("no taskset here: Cardinal's decoder may use further cores");
+    const core = firstCore();
+    if (core === undefined) context.say("no taskset here: both may use further cores");
     const ourScript = fileURLToPath(import.meta.resolve("./child.ts"));
     const theirScript = fileURLToPath(import.meta.resolve("../../peers/preprocess.py"));
     await using ours = await LineProcess.start({ command: process.execPath, args: [ourScript, ...files], core });
@@ -42,10 +39,16 @@ export const preprocess: Bench = {
     return {
       measured: [single!, batched!, theirs!, extra],
       ratios: { vsPillow: { value: ratio([single!, batched!], [theirs!]), target: { atLeast: 1 } } },
-      versions: peer.versions,
+      versions: { ...ours.versions, ...peer.versions },
     };
   },
 };
+
+/** The first core that this process may use; both sides run on it. Undefined where there is no taskset. */
+function firstCore(): number | undefined {
+  if (process.platform !== "linux") return undefined;
+  return Number(/^Cpus_allowed_list:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+}
 
 async function writeImages(folder: string): Promise<string[]> {
   return (await texturedJpegs(IMAGES)).map((jpeg, index) => {

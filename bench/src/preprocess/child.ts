@@ -1,6 +1,7 @@
 /** Cardinal's side of `preprocess`. Arguments: image files. */
 import { readFileSync, writeFileSync } from "node:fs";
-import { batches, decodeImage, normalizeInto, resizeAndCrop } from "@cardinal/dataset";
+import { batches, decodeImage, normalizeInto, releasePixels, resizeAndCrop } from "@cardinal/dataset";
+import sharp from "sharp";
 import { answerLines, imagesPerSecond } from "../line-child.ts";
 import { transform } from "../transform.ts";
 
@@ -10,7 +11,10 @@ const data = new Float32Array(size);
 
 async function prepare(image: Uint8Array, out: Float32Array, offset: number): Promise<void> {
   const decoded = await decodeImage(image, { exif: transform.exif });
-  normalizeInto(resizeAndCrop(decoded, transform), transform, "nchw", out, offset);
+  const cropped = resizeAndCrop(decoded, transform);
+  releasePixels(decoded);
+  normalizeInto(cropped, transform, "nchw", out, offset);
+  releasePixels(cropped);
 }
 
 /** One image after another, as single images are answered. */
@@ -36,4 +40,4 @@ const tensors = async ({ output }: { output: string }) => {
   writeFileSync(output, new Uint8Array(all.buffer));
 };
 
-await answerLines({}, { rate, batchRate, tensors });
+await answerLines({ sharp: sharp.versions.sharp!, vips: sharp.versions.vips! }, { rate, batchRate, tensors });

@@ -8,7 +8,7 @@ export const network = architecture("resnext50_32x4d");
 export const CLASSES = 5;
 export const BATCH = 16;
 export const SIDE = 224;
-export const LEARNING_RATE = 1e-4;
+export const LEARNING_RATE = 3e-6;
 const SEED = 1;
 
 export interface StartFiles {

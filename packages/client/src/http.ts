@@ -48,7 +48,14 @@ export async function callJson<S extends z.ZodType>(
   options?: CallOptions,
 ): Promise<z.output<S>> {
   const response = await call(connection, path, options);
-  return schema.parse(await response.json());
+  let body: unknown;
+  try {
+    body = await response.json();
+  } catch (error) {
+    options?.signal?.throwIfAborted();
+    throw problem("api_unreachable", `the answer of ${response.url} broke off`, undefined, error);
+  }
+  return schema.parse(body);
 }
 
 async function problemOf(response: Response): Promise<CardinalError> {
@@ -58,6 +65,8 @@ async function problemOf(response: Response): Promise<CardinalError> {
   >;
   if (!isProblemCode(body.code)) {
     const { status, statusText, url } = response;
+    // Of a proxy in front of an API that is away.
+    if ([502, 503, 504].includes(status)) throw problem("api_unreachable", `${url} answered ${status} ${statusText}`);
     return problem("internal_error", `${url} answered ${status} ${statusText}`, { status });
   }
   const { code, detail, type: _type, title, status: _status, ...details } = body;

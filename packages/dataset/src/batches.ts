@@ -8,7 +8,7 @@
  * images that were under way.
  */
 import type { Augment, CardinalError, Emit, Stage, Transform } from "@cardinal/contracts";
-import { decodeImage, isImageError } from "./decode.ts";
+import { decodeImage, isImageError, releasePixels } from "./decode.ts";
 import { limiter } from "./limiter.ts";
 import { normalizeInto, randomResizedCrop, resizeAndCrop, type TensorLayout } from "./transform.ts";
 
@@ -137,7 +137,9 @@ async function loadRow<T>(entry: BatchEntry<T>, options: BatchOptions<T>, data: 
       const cropped = augment
         ? randomResizedCrop(image, transform, augment.augment, augment.random(entry.index))
         : resizeAndCrop(image, transform);
+      releasePixels(image);
       normalizeInto(cropped, transform, layout, data, offset);
+      releasePixels(cropped);
     });
   } catch (error) {
     if (!isImageError(error)) throw error;

@@ -14,6 +14,7 @@
 import { CardinalError, problem } from "@cardinal/contracts";
 import sharp from "sharp";
 import { type ImageFormat, imageFormat } from "./format.ts";
+import { jpegMarkers } from "./jpeg-markers.ts";
 import { endsEarly, silentlyEndsEarly } from "./truncation.ts";
 
 // An image is read once, so libvips' cache only holds memory. Callers decode several images at once, one thread each.
@@ -68,6 +69,15 @@ export async function decodeWithHeader(
   return { header: { format: header.format, width: header.width, height: header.height }, image };
 }
 
+/**
+ * Gives the memory of an image's pixels back at once; the image must not be used any more. Left to the garbage
+ * collector, the pixels of some 50 photographs have it search the whole heap: 0.5 ms for each of them.
+ */
+export function releasePixels(image: RgbImage): void {
+  const { buffer, byteLength } = image.data;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
+}
+
 /** Format and size from the header alone; the same errors as `decodeImage`, as far as a header shows them. */
 export async function probeImage(bytes: Uint8Array): Promise<ImageHeader> {
   const { format, width, height } = await readHeader(bytes, MAX_PIXELS);
@@ -77,14 +87,12 @@ export async function probeImage(bytes: Uint8Array): Promise<ImageHeader> {
 /** `limitInputPixels` is off because `readHeader` has checked by then, with numbers in its message. */
 const READ_OPTIONS = { failOn: "truncated", ignoreIcc: true, limitInputPixels: false } as const;
 
-async function readHeader(bytes: Uint8Array, maxPixels: number): Promise<ImageHeader & { cmyk: boolean }> {
+type FullHeader = ImageHeader & { cmyk: boolean };
+
+async function readHeader(bytes: Uint8Array, maxPixels: number): Promise<FullHeader> {
   const format = imageFormat(bytes);
-  const metadata = await sharp(bytes, READ_OPTIONS)
-    .metadata()
-    .catch((error: Error) => {
-      throw refusal(error, bytes, format);
-    });
-  const { width, height } = metadata;
+  const header = (format === "jpeg" && jpegHeader(bytes)) || (await askDecoder(bytes, format));
+  const { width, height } = header;
   if (width * height > maxPixels) {
     throw problem("image_too_large", `the image has ${width} x ${height} pixels; the limit is ${maxPixels}`, {
       width,
@@ -92,7 +100,23 @@ async function readHeader(bytes: Uint8Array, maxPixels: number): Promise<ImageHe
       maxPixels,
     });
   }
-  return { format, width, height, cmyk: metadata.space === "cmyk" };
+  return header;
+}
+
+/** Saves a round through the decoder, a tenth of the time that a photograph takes. Odd frames are left to it. */
+function jpegHeader(bytes: Uint8Array): FullHeader | undefined {
+  const { frame } = jpegMarkers(bytes);
+  if (!frame || frame.width === 0 || frame.height === 0 || ![1, 3, 4].includes(frame.channels)) return undefined;
+  return { format: "jpeg", width: frame.width, height: frame.height, cmyk: frame.channels === 4 };
+}
+
+async function askDecoder(bytes: Uint8Array, format: ImageFormat): Promise<FullHeader> {
+  const { width, height, space } = await sharp(bytes, READ_OPTIONS)
+    .metadata()
+    .catch((error: Error) => {
+      throw refusal(error, bytes, format);
+    });
+  return { format, width, height, cmyk: space === "cmyk" };
 }
 
 function refusal(error: Error, bytes: Uint8Array, format: ImageFormat): CardinalError {

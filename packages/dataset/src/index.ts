@@ -11,6 +11,7 @@ export {
   MAX_PIXELS,
   probeImage,
   type RgbImage,
+  releasePixels,
 } from "./decode.ts";
 export type { ImageFormat } from "./format.ts";
 export { type IngestOptions, ingestArchive } from "./ingest/ingest-archive.ts";

@@ -123,11 +123,11 @@ export function normalizeInto(
     throw new RangeError(`${3 * pixels} values from ${offset} do not fit in ${out.length}`);
   }
   const [pixelStep, channelStep] = layout === "nchw" ? [1, pixels] : [3, 1];
-  for (let channel = 0; channel < 3; channel++) {
-    const table = levels(transform.mean[channel]!, transform.std[channel]!);
-    for (let from = channel, to = offset + channel * channelStep; from < data.length; from += 3, to += pixelStep) {
-      out[to] = table[data[from]!]!;
-    }
+  const [red, green, blue] = [0, 1, 2].map((channel) => levels(transform.mean[channel]!, transform.std[channel]!));
+  for (let from = 0, to = offset; from < data.length; from += 3, to += pixelStep) {
+    out[to] = red![data[from]!]!;
+    out[to + channelStep] = green![data[from + 1]!]!;
+    out[to + 2 * channelStep] = blue![data[from + 2]!]!;
   }
 }
 

@@ -4,10 +4,11 @@
  * its last block is complete, so a small JPEG without its end marker passes by luck.
  */
 import type { ImageFormat } from "./format.ts";
+import { jpegMarkers } from "./jpeg-markers.ts";
 
 /** Whether the file ends too early in a way that the decoder may let pass. */
 export function silentlyEndsEarly(bytes: Uint8Array, format: ImageFormat): boolean {
-  if (format === "jpeg") return jpegEndsEarly(bytes);
+  if (format === "jpeg") return jpegMarkers(bytes).endsEarly;
   return format === "tiff" && tiffEndsEarly(bytes);
 }
 
@@ -19,40 +20,6 @@ export function endsEarly(bytes: Uint8Array, format: ImageFormat, refusal: strin
   if (format === "webp") return view.byteLength < 12 || view.getUint32(4, true) + 8 > view.byteLength;
   if (format === "tiff") return tiffEndsEarly(bytes);
   return false;
-}
-
-/**
- * Whether a JPEG lacks its end marker (FF D9). Markers are walked from the start, because a thumbnail in the metadata
- * has an end marker of its own. Anything unexpected is left to the decoder.
- */
-function jpegEndsEarly(bytes: Uint8Array): boolean {
-  let at = 2;
-  for (;;) {
-    if (at + 2 > bytes.length) return true;
-    if (bytes[at] !== 0xff) return false; // not a marker
-    const marker = bytes[at + 1]!;
-    if (marker === 0xff)
-      at++; // fill bytes may stand before a marker
-    else if (marker === 0xd9) return false;
-    else if (marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8))
-      at += 2; // markers without a segment
-    else {
-      if (at + 4 > bytes.length) return true;
-      at += 2 + ((bytes[at + 2]! << 8) | bytes[at + 3]!);
-      if (marker === 0xda) at = endOfScan(bytes, at);
-    }
-  }
-}
-
-/** Where the marker after a scan's data stands: FF 00 is a stuffed byte, FF D0 to D7 are restarts within the scan. */
-function endOfScan(bytes: Uint8Array, from: number): number {
-  for (let at = bytes.indexOf(0xff, from); at >= 0; at = bytes.indexOf(0xff, at)) {
-    const next = bytes[at + 1];
-    if (next === 0xff) at += 1;
-    else if (next === 0 || (next !== undefined && next >= 0xd0 && next <= 0xd7)) at += 2;
-    else return at;
-  }
-  return bytes.length;
 }
 
 /** A PNG is a row of chunks (length, type, data, CRC); the last is IEND. */

@@ -1,7 +1,7 @@
 /** A single image: its bytes in, its answer out. */
 
 import type { Emit, ImageAnswer } from "@cardinal/contracts";
-import { decodeImage, normalizeInto, resizeAndCrop } from "@cardinal/dataset";
+import { decodeImage, normalizeInto, releasePixels, resizeAndCrop } from "@cardinal/dataset";
 import type { SessionPool } from "./session-pool.ts";
 import { topK } from "./top-k.ts";
 
@@ -31,7 +31,9 @@ export async function predictImage(options: PredictImageOptions): Promise<ImageA
         const image = await decodeImage(bytes, { exif: transform.exif });
         timed("decode");
         const data = new Float32Array(3 * transform.crop ** 2);
-        normalizeInto(resizeAndCrop(image, transform), transform, "nchw", data, 0);
+        const cropped = resizeAndCrop(image, transform);
+        releasePixels(image);
+        normalizeInto(cropped, transform, "nchw", data, 0);
         timed("transform");
         const logits = await session.run(data, 1);
         timed("infer");

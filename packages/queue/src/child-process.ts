@@ -1,13 +1,14 @@
 /**
  * The parent's side of a compute process.
  *
- * States: none ──run──> starting ──ready──> serving ──exit──> none. The process is forked at the first run, stays warm,
- * and is forked again at the next run after it ended. Whatever ends it (a crash, the memory killer, our own kill)
- * rejects every run that it had with a code; no run is left unanswered.
+ * States: none ──run──> starting ──ready──> serving ──exit──> none; stopped after `stop`, for good. The process is
+ * forked at the first run, stays warm, and is forked again at the next run after it ended. Whatever ends it (a crash,
+ * the memory killer, our own kill) rejects every run that it had with a code; no run is left unanswered. A kill for the
+ * sake of one run (cancelled, silent) is `worker_died` to the others, which can be tried again.
  */
 import { fork, type ChildProcess as NodeChild } from "node:child_process";
 import { constants } from "node:os";
-import { fromRecord, problem, type WorkEvent } from "@cardinal/contracts";
+import { fromRecord, problem, toProblem, type WorkEvent } from "@cardinal/contracts";
 import type { FromChild, StopReason, ToChild } from "./child.ts";
 
 export interface ComputeProcessOptions {
@@ -44,7 +45,8 @@ export class ComputeProcess {
   #child: NodeChild | undefined;
   #exited: Promise<void> = Promise.resolve();
   #nextRun = 1;
-  #killedFor: Error | undefined;
+  #killedFor: { error: Error; run: number | undefined } | undefined;
+  #stopped = false;
   #rssBytes = 0;
 
   constructor(options: ComputeProcessOptions) {
@@ -60,21 +62,26 @@ export class ComputeProcess {
     return this.#child ? this.#rssBytes : 0;
   }
 
-  /** Runs a task in the child. Rejects with the task's own error, `worker_died`, `out_of_memory` or `job_stalled`. */
+  /**
+   * Runs a task in the child. Rejects with the task's own error, `worker_died`, `out_of_memory` or `job_stalled`; with
+   * `shutting_down` after `stop`.
+   */
   async run(task: string, input: unknown, options: RunOptions = {}): Promise<unknown> {
     if (this.#killedFor) await this.#exited;
     options.signal?.throwIfAborted();
+    if (this.#stopped) throw shuttingDown();
     const child = this.#child ?? this.#fork();
     const id = this.#nextRun++;
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    const silence = setTimeout(() => this.#onSilence(task), this.#options.silenceMs);
+    const silence = setTimeout(() => this.#onSilence(task, id), this.#options.silenceMs);
     this.#runs.set(id, { options, resolve, reject, silence });
     let killer: NodeJS.Timeout | undefined;
     const onAbort = () => {
       const why = options.stopReason?.() ?? "cancelled";
       this.#send({ type: "stop", run: id, why });
       const grace = why === "drain" ? (options.drainGraceMs ?? 0) : this.#options.cancelGraceMs;
-      killer = setTimeout(() => this.kill(problem(why === "drain" ? "shutting_down" : "cancelled", why)), grace);
+      const error = problem(why === "drain" ? "shutting_down" : "cancelled", why);
+      killer = setTimeout(() => this.#kill(error, id), grace);
     };
     options.signal?.addEventListener("abort", onAbort, { once: true });
     this.#send({ type: "run", run: id, task, input });
@@ -89,17 +96,18 @@ export class ComputeProcess {
     }
   }
 
-  /** Kills the child, if there is one; its runs reject with `reason`. */
-  kill(reason: Error): void {
-    if (!this.#child) return;
-    this.#killedFor ??= reason;
-    this.#child.kill("SIGKILL");
+  /** Ends the child, whose runs reject with `shutting_down`, and resolves when it has ended. No further run is taken. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#kill(shuttingDown());
+    await this.#exited;
   }
 
-  /** Ends the child and resolves when it has ended. */
-  async stop(): Promise<void> {
-    this.kill(problem("shutting_down", "the worker is shutting down"));
-    await this.#exited;
+  /** Kills the child, if there is one, for the sake of one run or of all. */
+  #kill(error: Error, run?: number): void {
+    if (!this.#child) return;
+    this.#killedFor ??= { error, run };
+    this.#child.kill("SIGKILL");
   }
 
   #fork(): NodeChild {
@@ -117,12 +125,16 @@ export class ComputeProcess {
       if (ended) return;
       ended = true;
       this.#child = undefined;
-      const error = this.#killedFor ?? deathOf(child.pid, code, signal, cause);
+      const killed = this.#killedFor;
+      const death = killed?.error ?? deathOf(child.pid, code, signal, cause);
       this.#killedFor = undefined;
       if (this.#runs.size > 0) {
         this.#options.onLog?.("compute process ended", { pid: child.pid, code, signal, runs: this.#runs.size });
       }
-      for (const run of this.#runs.values()) run.reject(error);
+      for (const [id, run] of this.#runs) {
+        const isBystander = killed?.run !== undefined && killed.run !== id;
+        run.reject(isBystander ? problem("worker_died", "the compute process was ended for another run") : death);
+      }
       resolve();
     };
     child.once("exit", (code, signal) => onEnd(code, signal));
@@ -144,21 +156,38 @@ export class ComputeProcess {
     const run = this.#runs.get(message.run);
     if (!run) return;
     run.silence.refresh();
-    if (message.type === "events") for (const event of message.events) run.options.onEvent?.(event);
+    if (message.type === "events") this.#tell(run, message.events);
     else if (message.type === "done") run.resolve(message.value);
     else if (message.type === "failed") run.reject(fromRecord(message.error));
     else {
-      const answer = (value: unknown) => this.#send({ type: "answer", run: message.run, ask: message.ask, value });
+      const head = { type: "answer", run: message.run, ask: message.ask } as const;
       const asked = run.options.onAsk?.(message.question, message.input) ?? Promise.resolve(undefined);
-      asked.then(answer, (error) => run.reject(error));
+      // The task itself must hear of a failure, or it would wait in the warm child for ever.
+      asked.then(
+        (value) => this.#send({ ...head, value }),
+        (error) => this.#send({ ...head, error: toProblem(error).toRecord() }),
+      );
     }
   }
 
-  #onSilence(task: string): void {
+  /** What listens to events (metrics, log lines) is no reason to lose work, let alone the process. */
+  #tell(run: OpenRun, events: WorkEvent[]): void {
+    for (const event of events) {
+      try {
+        run.options.onEvent?.(event);
+      } catch (error) {
+        this.#options.onLog?.("an event of the compute process was not taken", { type: event.type, err: error });
+      }
+    }
+  }
+
+  #onSilence(task: string, run: number): void {
     const seconds = Math.round(this.#options.silenceMs / 1000);
-    this.kill(problem("job_stalled", `${task} made no progress for ${seconds} s and was ended`));
+    this.#kill(problem("job_stalled", `${task} made no progress for ${seconds} s and was ended`), run);
   }
 }
+
+const shuttingDown = () => problem("shutting_down", "the worker is shutting down");
 
 function deathOf(pid: number | undefined, code: number | null, signal: NodeJS.Signals | null, cause?: Error): Error {
   if (cause) return problem("worker_died", `the compute process did not start: ${cause.message}`, undefined, cause);

@@ -3,12 +3,20 @@
  * parent renews locks and answers probes. A child serves several runs at once (a single image between two batches of
  * a shard); it ends when its parent ends.
  */
-import { CardinalError, type Emit, type ProblemRecord, problem, toProblem, type WorkEvent } from "@cardinal/contracts";
+import {
+  CardinalError,
+  type Emit,
+  fromRecord,
+  type ProblemRecord,
+  problem,
+  toProblem,
+  type WorkEvent,
+} from "@cardinal/contracts";
 
 export type ToChild =
   | { type: "run"; run: number; task: string; input: unknown }
   | { type: "stop"; run: number; why: StopReason }
-  | { type: "answer"; run: number; ask: number; value: unknown };
+  | { type: "answer"; run: number; ask: number; value?: unknown; error?: ProblemRecord };
 
 export type FromChild =
   | { type: "ready"; pid: number }
@@ -26,7 +34,7 @@ export interface TaskContext {
   /** Set once `signal` has aborted. */
   stopReason(): StopReason | undefined;
   emit: Emit;
-  /** Asks the parent, which holds the job, a question of the task's own protocol (may I publish?). */
+  /** Asks the parent, which holds the job, a question of the task's own protocol (may I publish?). Throws its error. */
   ask(question: string, input?: unknown): Promise<unknown>;
 }
 
@@ -39,7 +47,7 @@ const BUNDLE_EVENTS = 500;
 
 class Run {
   readonly controller = new AbortController();
-  readonly asks = new Map<number, (value: unknown) => void>();
+  readonly asks = new Map<number, PromiseWithResolvers<unknown>>();
   stopReason: StopReason | undefined;
   nextAsk = 1;
   readonly #flush: (events: WorkEvent[]) => void;
@@ -87,7 +95,9 @@ export function serveTasks(tasks: Record<string, Task>): void {
       run.stopReason ??= message.why;
       run.controller.abort(problem(message.why === "cancelled" ? "cancelled" : "shutting_down", message.why));
     } else if (message.type === "answer" && run) {
-      run.asks.get(message.ask)?.(message.value);
+      const asked = run.asks.get(message.ask);
+      if (message.error) asked?.reject(fromRecord(message.error));
+      else asked?.resolve(message.value);
       run.asks.delete(message.ask);
     }
   });
@@ -109,10 +119,11 @@ async function execute(
     emit: (event) => run.emit(event),
     ask: (question, input) => {
       const ask = run.nextAsk++;
-      const answer = new Promise((resolve) => run.asks.set(ask, resolve));
+      const asked = Promise.withResolvers<unknown>();
+      run.asks.set(ask, asked);
       run.flush();
       send({ type: "ask", run: id, ask, question, input });
-      return answer;
+      return asked.promise;
     },
   };
   try {

@@ -90,9 +90,9 @@ function parseInfo(text: string): Map<string, string> {
   return facts;
 }
 
-/** What a failed command says when Redis is away, is loading, is read-only or is full. */
+/** What a failed command, or (Redis 6, after a `-`) a script, says when Redis is away, loading, read-only or full. */
 const UNAVAILABLE =
-  /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|Command timed out|Connection is closed|isn't writeable|max retries per request|^OOM|^LOADING|^READONLY|^MISCONF|^MASTERDOWN/;
+  /ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|Command timed out|Connection is closed|isn't writeable|max retries per request|(^|-)(OOM|LOADING|READONLY|MISCONF|MASTERDOWN) /;
 
 /** Runs commands of a producer; an unreachable, full or read-only Redis becomes `queue_unavailable` (503). */
 export async function guarded<T>(work: () => Promise<T>): Promise<T> {

@@ -28,18 +28,25 @@ export class ImageCaller {
   readonly #channel: string;
   readonly #open = new Map<string, { resolve(answer: ImageAnswer): void; reject(error: Error): void }>();
 
-  private constructor(queue: JobQueue, subscriber: Redis, channel: string) {
+  private constructor(queue: JobQueue, subscriber: Redis, channel: string, onError: (error: Error) => void) {
     this.#queue = queue;
     this.#subscriber = subscriber;
     this.#channel = channel;
-    subscriber.on("message", (_, text: string) => this.#onReply(text));
+    subscriber.on("message", (_, text: string) => {
+      // A worker of another version may answer what this one cannot read: the caller then runs into its time-out.
+      try {
+        this.#onReply(text);
+      } catch (error) {
+        onError(error as Error);
+      }
+    });
   }
 
   static async open(config: QueueConfig, queue: JobQueue, onError: (error: Error) => void): Promise<ImageCaller> {
     const channel = queue.internals.keys.reply(ulid());
     const subscriber = openConsumer(config.redisUrl, onError);
     await subscriber.subscribe(channel);
-    return new ImageCaller(queue, subscriber, channel);
+    return new ImageCaller(queue, subscriber, channel, onError);
   }
 
   /** Throws what the worker answered, or `model_warming` when no worker has answered in `timeoutMs`. */
@@ -67,6 +74,7 @@ export class ImageCaller {
     promise.catch(() => {});
     this.#open.set(id, { resolve, reject });
     signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
     let answered = false;
     try {
       await guarded(() => bull.image.add("image", payload, jobOptions("image", id, 1)));

@@ -17,7 +17,7 @@ import {
   type WorkerView,
 } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
-import { ulid } from "ulid";
+import { monotonicFactory } from "ulid";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
 import { checkRedis, guarded, openProducer, type RedisFacts, whenReady } from "./connection.ts";
 import { forgetDeadWorkers, listWorkers } from "./fleet.ts";
@@ -42,6 +42,9 @@ export interface QueueDepth {
 
 /** A record that was not touched for so long and has no BullMQ entry was left behind by a process that died. */
 const LEFT_BEHIND_MS = 30_000;
+
+/** Ids of one process rise within a millisecond, too, so that jobs are listed in the order in which they came. */
+const ulid = monotonicFactory();
 
 export class JobQueue {
   readonly #redis: Redis;
@@ -77,18 +80,19 @@ export class JobQueue {
 
   /**
    * Accepts a job. With an Idempotency-Key the same request gives the job of the first time (`created` false), another
-   * request under the same key throws `idempotency_conflict`.
+   * request under the same key throws `idempotency_conflict`. `asked` is what the caller sent, where `request` has more:
+   * names that were pinned may mean something else at the second time.
    */
   async enqueue<K extends JobKind>(
     kind: K,
     payload: Payloads[K],
-    options: { request: Record<string, unknown>; priority: number; idempotencyKey?: string },
+    options: { request: Record<string, unknown>; asked?: unknown; priority: number; idempotencyKey?: string },
   ): Promise<{ job: JobRecord; created: boolean }> {
     const parsed = payloadSchemas[kind].parse(payload) as Payloads[K];
     return guarded(async () => {
       const idempotency = options.idempotencyKey && {
         keyDigest: sha256(`${kind}\n${options.idempotencyKey}`),
-        requestDigest: sha256(JSON.stringify(options.request)),
+        requestDigest: sha256(JSON.stringify(options.asked ?? options.request)),
       };
       const { outcome, id } = await this.#records.create({
         id: parsed.job,

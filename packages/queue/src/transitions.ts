@@ -10,7 +10,7 @@
  * - `fence` grows with every claim. A worker whose fence is not the record's has been replaced: whatever it wants to
  *   write is refused, so a job has one writer even when BullMQ hands it out twice.
  * - `sealed` is set by the fence's holder before it publishes its result. A sealed job can no longer be cancelled, so a
- *   cancelled job never has a result; a later claim takes the seal off.
+ *   cancelled job never has a result. The seal outlives the run: when its holder dies, the result may be out already.
  * - `attempts` counts claims, but for claims after `parked` (waiting for shards, drained on shutdown).
  */
 import type { Redis, Result } from "ioredis";
@@ -55,7 +55,7 @@ local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 local attempts
 if r[2] == '1' then attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts'))
 else attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
-redis.call('HDEL', KEYS[1], 'parked', 'sealed')
+redis.call('HDEL', KEYS[1], 'parked')
 redis.call('HSET', KEYS[1], 'state', 'active')
 redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -92,7 +92,6 @@ return 'ok'`,
 local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
 if r[1] ~= 'active' or r[2] ~= ARGV[2] then return 'fenced' end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[3], 'parked', ARGV[4])
-redis.call('HDEL', KEYS[1], 'sealed')
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 return 'ok'`,
   },

@@ -71,6 +71,9 @@ export interface WorkerOptions<K extends JobKind> {
   events: WorkerEvents;
 }
 
+/** What BullMQ fails an entry with that was taken from more workers than its `lostWorkers`. */
+const STALLED_TOO_OFTEN = "job stalled more than allowable limit";
+
 export function createWorker<K extends JobKind>(consumer: QueueConsumer, options: WorkerOptions<K>): QueueWorker {
   const { kind, events } = options;
   const worker = openBullWorker(consumer, kind, options.concurrency, events, async (job, token, stop) => {
@@ -81,7 +84,8 @@ export function createWorker<K extends JobKind>(consumer: QueueConsumer, options
   });
   // BullMQ fails an entry by itself when too many workers went silent with it: no handler sees that.
   worker.bull.on("failed", (job, error) => {
-    if (!job?.id || !/stalled/.test(error.message)) return;
+    // By its whole text: the message of a run that is tried again may name a file of any name.
+    if (!job?.id || error.message !== STALLED_TOO_OFTEN) return;
     const lost: ProblemRecord = { code: "job_lost", message: "too many workers died while they ran the job" };
     consumer.records
       .finish(kind, job.id, undefined, { error: lost })

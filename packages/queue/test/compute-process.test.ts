@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { problem } from "@cardinal/contracts";
 import { guardLeaks, waitFor } from "@cardinal/testing";
 import { ComputeProcess } from "../src/index.ts";
 
@@ -52,6 +53,51 @@ test("a process that dies answers every run with a code, and the next run gets a
   await assert.rejects(compute.run("abort", {}), { code: "out_of_memory" });
   assert.equal(await compute.run("add", { a: 1, b: 1 }), 2);
   await compute.stop();
+});
+
+test("a kill for the sake of one run is worker_died to the others", async () => {
+  const compute = open();
+  const stop = new AbortController();
+  const bystander = assert.rejects(compute.run("work", {}), { code: "worker_died" });
+  const hanging = assert.rejects(compute.run("hang", {}, { signal: stop.signal }), { code: "cancelled" });
+  stop.abort();
+  await Promise.all([bystander, hanging]);
+  await compute.stop();
+});
+
+test("a question that cannot be answered fails the task, in the child, too", async () => {
+  const compute = open();
+  const onAsk = async () => {
+    throw problem("queue_unavailable", "Redis is full");
+  };
+  await assert.rejects(compute.run("ask", {}, { onAsk }), { code: "queue_unavailable" });
+  assert.equal(await compute.run("openAsks", {}), 0);
+  await compute.stop();
+});
+
+test("a listener that throws costs neither the run nor the process", async () => {
+  const compute = open();
+  const stop = new AbortController();
+  let events = 0;
+  const onEvent = () => {
+    events++;
+    throw new TypeError("Value is not a valid number: NaN");
+  };
+  const working = compute.run("work", {}, { signal: stop.signal, stopReason: () => "cancelled", onEvent });
+  await waitFor(() => events > 2, { what: "some events" });
+  stop.abort();
+  assert.equal(((await working) as { why: string }).why, "cancelled");
+  await compute.stop();
+});
+
+test("after stop no run starts a process", async () => {
+  const compute = open();
+  const hanging = assert.rejects(compute.run("hang", {}), { code: "shutting_down" });
+  const stopped = compute.stop();
+  const late = assert.rejects(compute.run("add", { a: 1, b: 1 }), { code: "shutting_down" });
+  await Promise.all([hanging, stopped, late]);
+  await assert.rejects(compute.run("add", { a: 1, b: 1 }), { code: "shutting_down" });
+  assert.equal(compute.pid, undefined);
 });
 
 test("a native hang is ended after the time of silence, a run that tells something is not", async () => {

@@ -164,6 +164,26 @@ test("SIGKILL of a worker: another takes its job and its shard, with a higher fe
   await once(heir.child, "exit");
 });
 
+test("a reply that cannot be read ends neither the process nor the calls of others", async () => {
+  await using bench = await openBench(redis);
+  const errors: Error[] = [];
+  const caller = await ImageCaller.open(bench.config, bench.queue, (error) => errors.push(error));
+  const worker = createImageWorker(bench.consumer, {
+    concurrency: 1,
+    events: recordedEvents(),
+    handle: async ({ id, replyTo }) => {
+      await bench.consumer.redis.publish(replyTo, "no JSON");
+      await bench.consumer.redis.publish(replyTo, JSON.stringify({ id, error: { code: "of_tomorrow", message: "" } }));
+      return { model: "mdl-x", top: [{ class: "a", index: 0, probability: 1 }] };
+    },
+  });
+  const asked = caller.ask({ image: "uploads/x", model: "mdl-x", topK: 1 }, 5_000, new AbortController().signal);
+  assert.equal((await asked).model, "mdl-x");
+  assert.equal(errors.length, 2);
+  await worker.close();
+  await caller.close();
+});
+
 test("single images: an answer, an error, a time-out that leaves no work behind", async () => {
   await using bench = await openBench(redis);
   const caller = await ImageCaller.open(bench.config, bench.queue, failOnError);

@@ -168,6 +168,56 @@ test("a sealed job can no longer be cancelled", async () => {
   await worker.close();
 });
 
+test("the seal outlives its run: a job whose result may be out already is never cancelled", async () => {
+  await using bench = await openBench(redis);
+  const { job } = await enqueue(bench.queue, "ingest", ingestPayload());
+  const between: unknown[] = [];
+  const worker = createWorker(bench.consumer, {
+    kind: "ingest",
+    concurrency: 1,
+    events: recordedEvents(),
+    handle: async (run) => {
+      // The first run publishes, and then fails to say so; the second finds what is published and goes on.
+      if (run.attempts > 1) between.push(await bench.queue.cancel(job.id).catch((error) => error.code));
+      else await run.seal();
+      if (run.attempts === 1) throw problem("store_unavailable", "the store is away");
+      return { result: { published: true } };
+    },
+  });
+  const isBetween = async () => {
+    const { state, attempts } = await bench.queue.get(job.id);
+    return state === "waiting" && attempts === 1;
+  };
+  await waitFor(isBetween, { what: "the first run's end" });
+  await assert.rejects(bench.queue.cancel(job.id), { code: "job_already_finished" });
+  await waitFor(async () => (await bench.queue.get(job.id)).state === "completed", { what: "completion" });
+  await worker.close();
+  assert.deepEqual(between, ["job_already_finished"]);
+});
+
+test("a run that is tried again is not lost for the word 'stalled' in its error", async () => {
+  await using bench = await openBench(redis);
+  const { job } = await enqueue(bench.queue, "ingest", ingestPayload());
+  const worker = createWorker(bench.consumer, {
+    kind: "ingest",
+    concurrency: 1,
+    events: recordedEvents(),
+    handle: async (run) => {
+      if (run.attempts === 1) throw problem("store_timeout", "train/stalled-engine/1.jpg did not arrive in time");
+      return { result: {} };
+    },
+  });
+  const end = await waitFor(
+    async () => {
+      const record = await bench.queue.get(job.id);
+      return record.finishedAt && record;
+    },
+    { what: "the end" },
+  );
+  await worker.close();
+  assert.equal(end.state, "completed", JSON.stringify(end.error));
+});
+
 test("a drained job waits again without using an attempt, and the next worker gets it", async () => {
   await using bench = await openBench(redis);
   const { job } = await enqueue(bench.queue, "ingest", ingestPayload());

@@ -3,6 +3,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Metrics } from "./metrics.ts";
 
+/** The longest that a probe or a scrape may take. */
+const SCRAPE_MS = 10_000;
+
 export interface WorkerServer {
   url: string;
   close(): Promise<void>;
@@ -40,10 +43,10 @@ export async function startWorkerServer(options: WorkerServerOptions): Promise<W
       response.end(`${(error as Error).message}\n`);
     }
   });
-  server.headersTimeout = 10_000;
-  server.requestTimeout = 10_000;
+  server.headersTimeout = SCRAPE_MS;
+  server.requestTimeout = SCRAPE_MS;
   const port = await listen(server, options.port, options.host);
-  return { url: `http://${urlHost(options.host)}:${port}`, close: () => closeServer(server) };
+  return { url: `http://${urlHost(options.host)}:${port}`, close: () => closeServer(server, SCRAPE_MS) };
 }
 
 /** Listens and gives the port; an address in use is an error. */
@@ -56,12 +59,26 @@ export async function listen(server: Server, port: number, host: string): Promis
   return (server.address() as AddressInfo).port;
 }
 
-/** Stops listening, ends idle connections, and waits for the answers under way. */
-export async function closeServer(server: Server): Promise<void> {
+/** How often connections are looked at whose last answer was under way when the server began to close. */
+const IDLE_LOOK_MS = 100;
+
+/**
+ * Stops listening and waits for the answers under way, for `graceMs` at most; what is still open then is cut. A
+ * connection ends with its answer: `server.close()` alone leaves one that was busy to its client, and a client that asks
+ * again and again (a watch on a job, a scrape) would keep the server open for ever.
+ */
+export async function closeServer(server: Server, graceMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
+  server.prependListener("request", (_request, response) => response.setHeader("Connection", "close"));
   server.close(() => resolve());
-  server.closeIdleConnections();
-  await promise;
+  const look = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
+  const limit = setTimeout(() => server.closeAllConnections(), graceMs);
+  try {
+    await promise;
+  } finally {
+    clearInterval(look);
+    clearTimeout(limit);
+  }
 }
 
 /** A host as it stands in a URL: IPv6 in brackets, "any" addresses as this machine. */

@@ -2,10 +2,14 @@
  * What every worker process is around its work: environment, log, metrics, connection to the queue, heartbeat, a small
  * HTTP server, and an orderly end.
  *
+ * The begin: whatever can refuse to start (environment, Redis, a port in use) does so before the first job is taken, or
+ * a worker that is started again and again would take jobs and die with them.
+ *
  * The end, on SIGTERM: the queue workers take nothing new and drain what runs (the work is saved and waits again), then
  * the compute processes are ended, then the connections are closed.
  */
 import { hostname, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
 import { jobKindSchema, PAYLOAD_VERSION, type QueueName, type WorkEvent, type WorkerView } from "@cardinal/contracts";
 import { ComputeProcess, QueueConsumer, type QueueWorker, type WorkerEvents } from "@cardinal/queue";
 import {
@@ -72,6 +76,18 @@ export async function openWorkerShell<V extends Record<string, Variable<unknown>
   shutdown.onClose("queue", () => consumer.close());
   const work = new WorkMetrics(metrics);
   const computes: ComputeProcess[] = [];
+  let isWhole = false;
+  const server = await startWorkerServer({
+    host: common.METRICS_HOST,
+    port: common.METRICS_PORT,
+    metrics,
+    beforeScrape: () => {
+      work.update();
+      metrics.computeMemory.set(computes.reduce((sum, compute) => sum + compute.rssBytes, 0));
+    },
+    isReady: () => isWhole && consumer.redis.status === "ready" && !shutdown.isClosing(),
+  });
+  shutdown.onClose("metrics server", () => server.close());
   return {
     env,
     logger,
@@ -86,7 +102,7 @@ export async function openWorkerShell<V extends Record<string, Variable<unknown>
     },
     compute(module, extra) {
       const compute = new ComputeProcess({
-        module: module.pathname,
+        module: fileURLToPath(module),
         env: { ...process.env, ...extra },
         silenceMs: common.STALL_SECONDS * 1000,
         cancelGraceMs: CANCEL_GRACE_MS,
@@ -96,8 +112,10 @@ export async function openWorkerShell<V extends Record<string, Variable<unknown>
       shutdown.onClose("compute process", () => compute.stop());
       return compute;
     },
-    start: (queues, workers) =>
-      startShell({ kind, engine, logger, metrics, work, consumer, shutdown, computes, env: common }, queues, workers),
+    async start(queues, workers) {
+      startShell({ kind, engine, logger, metrics, consumer, shutdown, url: server.url, env: common }, queues, workers);
+      isWhole = true;
+    },
   };
 }
 
@@ -106,30 +124,15 @@ interface Started {
   engine: string;
   logger: Logger;
   metrics: Metrics;
-  work: WorkMetrics;
   consumer: QueueConsumer;
   shutdown: Shutdown;
-  computes: ComputeProcess[];
+  /** Of the worker's HTTP server. */
+  url: string;
   env: Values<ShellVariables>;
 }
 
-async function startShell(
-  shell: Started,
-  queues: readonly QueueName[],
-  workers: readonly QueueWorker[],
-): Promise<void> {
-  const { kind, engine, logger, metrics, consumer, shutdown, env } = shell;
-  const server = await startWorkerServer({
-    host: env.METRICS_HOST,
-    port: env.METRICS_PORT,
-    metrics,
-    beforeScrape: () => {
-      shell.work.update();
-      metrics.computeMemory.set(shell.computes.reduce((sum, compute) => sum + compute.rssBytes, 0));
-    },
-    isReady: () => consumer.redis.status === "ready" && !shutdown.isClosing(),
-  });
-  shutdown.onClose("metrics server", () => server.close());
+function startShell(shell: Started, queues: readonly QueueName[], workers: readonly QueueWorker[]): void {
+  const { kind, engine, logger, metrics, consumer, shutdown, url, env } = shell;
   // Counters that begin at 0 let rate() see the first job, too.
   for (const queue of queues) {
     const kind = jobKindSchema.safeParse(queue);
@@ -150,14 +153,14 @@ async function startShell(
       // Without a limit the kernel gives a number near 2^64.
       memoryBytes: Math.min(process.constrainedMemory() || totalmem(), totalmem()),
       engine,
-      metricsUrl: `${server.url}/metrics`,
+      metricsUrl: `${url}/metrics`,
       startedAt,
       active: workers.flatMap((worker) => worker.active()),
     }),
   );
   shutdown.onClose("workers", () => Promise.all(workers.map((worker) => worker.close())));
-  logger.info({ metrics: `${server.url}/metrics`, queues, threads: env.THREADS, version }, "working");
-  process.send?.({ type: "listening", url: server.url });
+  logger.info({ metrics: `${url}/metrics`, queues, threads: env.THREADS, version }, "working");
+  process.send?.({ type: "listening", url });
 }
 
 function workerEvents(logger: Logger, metrics: Metrics): WorkerEvents {

@@ -7,7 +7,7 @@ import { type Request, type Response, Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { idempotencyKeyOf, nameOf, queryOf, versionOf } from "../request-parsing.ts";
-import { receiveFile } from "../upload.ts";
+import { dropUpload, receiveFile } from "../upload.ts";
 
 const INGEST_PRIORITY = 100;
 const ARCHIVE_TYPES = ["application/zip", "application/x-zip-compressed", "application/octet-stream"];
@@ -50,11 +50,10 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
   });
   const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
   const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
-  // When this fails the job may have been accepted all the same: the housekeeper removes uploads that no job wants.
-  const { job, created } = await queue.enqueue("ingest", payload, {
-    request: shown,
-    priority: INGEST_PRIORITY,
-    idempotencyKey,
+  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey };
+  const { job, created } = await queue.enqueue("ingest", payload, options).catch(async (error) => {
+    await dropUpload(context, id, archive);
+    throw error;
   });
   if (!created) await store.delete(archive);
   await answerAccepted(response, queue, job);

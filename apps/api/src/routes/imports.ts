@@ -13,7 +13,7 @@ import { type Request, type Response, Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf, queryOf } from "../request-parsing.ts";
-import { receiveFile } from "../upload.ts";
+import { dropUpload, receiveFile } from "../upload.ts";
 
 const IMPORT_PRIORITY = 100;
 const WEIGHT_TYPES = ["application/octet-stream"];
@@ -63,10 +63,7 @@ async function importBody(context: ApiContext, request: Request, response: Respo
     const wanted = schema.parse({ ...fromQuery, ...classesOf(received.fields.get("classes")) });
     await accept(context, id, wanted, { file: key }, request, response, received);
   } catch (error) {
-    // An accepted job keeps its file: only a refusal of the request itself comes before that.
-    if (!response.headersSent && (await context.queue.get(id).catch(() => undefined)) === undefined) {
-      await store.delete(key);
-    }
+    await dropUpload(context, id, key);
     throw error;
   }
 }

@@ -30,7 +30,8 @@ export function predictRoutes(context: ApiContext): Router {
     const id = JobQueue.newId("predict");
     const payload = await pinPayload(context, id, wanted);
     const { job } = await queue.enqueue("predict", payload, {
-      request: { ...wanted, model: payload.model, ...(payload.dataset && { dataset: payload.dataset }) },
+      request: shown(wanted, payload),
+      asked: wanted,
       priority: wanted.priority,
       idempotencyKey: idempotencyKeyOf(request),
     });
@@ -39,6 +40,11 @@ export function predictRoutes(context: ApiContext): Router {
 
   router.post("/image", (request, response) => answerImage(context, request, response));
   return router;
+}
+
+/** The request with what its names meant; of a list of images only how many: the list itself lies in the store. */
+function shown({ images, ...wanted }: PredictRequest, { model, dataset }: PredictPayload): Record<string, unknown> {
+  return { ...wanted, model, ...(dataset && { dataset }), ...(images && { images: images.length }) };
 }
 
 /** Names become ids and versions now, so that a job means tomorrow what it means today. */
@@ -81,6 +87,7 @@ async function answerImage(context: ApiContext, request: Request, response: Resp
   try {
     response.json(await images.ask({ image, model, topK }, limits.imageTimeoutMs, gone.signal));
   } finally {
-    await store.delete(image);
+    // The answer is out, or another error is: housekeeping removes after a day what cannot be removed now.
+    await store.delete(image).catch((error) => request.log.warn({ err: error, image }, "an upload was left behind"));
   }
 }

@@ -26,7 +26,7 @@ export function trainRoutes({ store, queue }: ApiContext): Router {
     const { job } = await queue.enqueue(
       "train",
       { v: PAYLOAD_VERSION, job: id, request: pinned },
-      { request: pinned, priority: wanted.priority, idempotencyKey: idempotencyKeyOf(request) },
+      { request: pinned, asked: wanted, priority: wanted.priority, idempotencyKey: idempotencyKeyOf(request) },
     );
     await answerAccepted(response, queue, job);
   });

@@ -55,8 +55,11 @@ export async function demo(args: string[]): Promise<number> {
   let completed = false;
   try {
     console.log(`\nUp: API ${system.url}, ${system.redis.description}, ${system.processes.length} processes.`);
-    const run = runDemo(system, size, new Story());
+    const stop = new AbortController();
+    const run = runDemo(system, size, new Story(), stop.signal);
     const figures = await Promise.race([run, interrupted.then(() => undefined)]);
+    // Its waits would go on asking for a minute after the API is gone.
+    stop.abort();
     run.catch(() => {});
     if (figures) {
       completed = true;

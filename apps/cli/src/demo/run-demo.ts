@@ -29,9 +29,16 @@ const RECIPE = {
   seed: 1,
 } as const;
 
-export async function runDemo(system: EmbeddedSystem, size: DemoSize, story: Story): Promise<DemoFigures> {
+/** Walks the demo; rejects soon after `signal` aborts. */
+export async function runDemo(
+  system: EmbeddedSystem,
+  size: DemoSize,
+  story: Story,
+  signal: AbortSignal,
+): Promise<DemoFigures> {
   const begin = performance.now();
   const client = new CardinalClient({ baseUrl: system.url, key: system.folder.apiKey });
+  const walk: Walk = { client, story, signal };
   const digits = join(system.folder.path, "digits");
 
   story.step(`Handwritten digits: ${size.train} images to train on, ${size.val} held out`);
@@ -42,20 +49,20 @@ export async function runDemo(system: EmbeddedSystem, size: DemoSize, story: Sto
   story.line(`as PNG files in ${digits}, packed as ${archive}`);
 
   story.step("Upload the zip: POST /v1/datasets?name=digits");
-  const ingest = await timed(story, client, await client.uploadDataset("digits", archive));
+  const ingest = await timed(walk, await client.uploadDataset("digits", archive, { signal }));
   const dataset = await client.dataset("digits");
   story.line(
     `data set digits@${dataset.version.slice(0, 12)}: ${dataset.report.images} images in ${dataset.classes.length} classes, ${ingest.seconds.toFixed(1)} s`,
   );
 
   story.step(`Train ${ARCHITECTURE} from scratch as a queued job: POST /v1/train`);
-  const train = await trainDigits(client, size, story);
+  const train = await trainDigits(walk, size);
   const trained = trainResultSchema.parse(train.job.result);
   story.line(`model ${trained.model}, alias digits: best epoch ${trained.bestEpoch}, ${train.seconds.toFixed(1)} s`);
 
   story.step(`Predict the ${size.val} held-out images as a queued job: POST /v1/predict`);
   const submitted = await client.predict({ model: "digits", dataset: "digits", split: "val" });
-  const predict = await timed(story, client, submitted);
+  const predict = await timed(walk, submitted);
   const { accuracy, rows } = await countRows(client, predict.job.id);
   const summary = predictSummarySchema.parse(predict.job.result);
   story.line(`${rows} rows, ${(100 * accuracy).toFixed(2)}% correct, ${Math.round(summary.imagesPerSecond)} images/s`);
@@ -86,34 +93,38 @@ export async function runDemo(system: EmbeddedSystem, size: DemoSize, story: Sto
   };
 }
 
+interface Walk {
+  client: CardinalClient;
+  story: Story;
+  signal: AbortSignal;
+}
+
 interface TimedJob {
   job: JobView;
   seconds: number;
 }
 
-async function trainDigits(client: CardinalClient, size: DemoSize, story: Story): Promise<TimedJob> {
+async function trainDigits(walk: Walk, size: DemoSize): Promise<TimedJob> {
+  const { client, story } = walk;
   const submitted = await client.train({ dataset: "digits", ...RECIPE, epochs: size.epochs, alias: "digits" });
   let shown = 0;
   const tell = (epochs: Epoch[] = []) => {
     for (const epoch of epochs.slice(shown)) story.line(epochLine(epoch, size.epochs));
     shown = Math.max(shown, epochs.length);
   };
-  const done = await timed(story, client, submitted, (job) => tell(job.progress?.epochs));
+  const done = await timed(walk, submitted, (job) => tell(job.progress?.epochs));
   tell(trainResultSchema.parse(done.job.result).epochs);
   return done;
 }
 
 /** Waits for the job with a bar; a job that does not complete ends the demo with its error. */
-async function timed(
-  story: Story,
-  client: CardinalClient,
-  submitted: JobView,
-  onLook?: (job: JobView) => void,
-): Promise<TimedJob> {
+async function timed(walk: Walk, submitted: JobView, onLook?: (job: JobView) => void): Promise<TimedJob> {
+  const { client, story, signal } = walk;
   const begin = performance.now();
   let bar = story.bar();
   let epochs = 0;
   const job = await client.wait(submitted.id, {
+    signal,
     onProgress: (seen) => {
       const now = seen.progress?.epochs?.length ?? 0;
       if (now > epochs) {

@@ -6,7 +6,7 @@
  *   api-key   the bearer key, mode 600                lock      process id of the system that uses the folder
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 export interface DataFolder {
@@ -24,6 +24,11 @@ export interface DataFolder {
   unlock(): Promise<void>;
 }
 
+/** Folders of the system itself. */
+const OWN = ["redis", "store", "logs", "models"];
+/** What a fresh start empties; the demo writes its images to `digits`. */
+const EMPTIED = [...OWN, "digits"];
+
 /** A folder that cannot be used; the message is for the user. */
 export class DataFolderError extends Error {
   override readonly name = "DataFolderError";
@@ -31,14 +36,16 @@ export class DataFolderError extends Error {
 
 /**
  * Makes what is missing and locks the folder; refuses one that a live system uses. `fresh` empties what the system
- * itself has made; whatever else lies in the folder stays.
+ * itself has made; whatever else lies in the folder stays, and a folder that is not the system's is refused before
+ * anything in it is lost.
  */
 export async function openDataFolder(path: string, fresh: boolean): Promise<DataFolder> {
   const root = resolve(path);
   await mkdir(root, { recursive: true, mode: 0o700 });
+  if (fresh) await refuseForeign(root);
   const unlock = await lock(join(root, "lock"), root);
   const folder = (name: string) => join(root, name);
-  for (const name of ["redis", "store", "logs", "models"]) {
+  for (const name of OWN) {
     if (fresh) await rm(folder(name), { recursive: true, force: true });
     await mkdir(folder(name), { recursive: true });
   }
@@ -56,6 +63,19 @@ export async function openDataFolder(path: string, fresh: boolean): Promise<Data
     redisPassword: password.value,
     unlock,
   };
+}
+
+/** A folder with the names of ours but without our key holds somebody else's data. */
+async function refuseForeign(root: string): Promise<void> {
+  const there = await readdir(root);
+  if (there.includes("api-key")) return;
+  for (const name of EMPTIED.filter((name) => there.includes(name))) {
+    const content = await readdir(join(root, name)).catch(() => ["a file"]);
+    if (content.length === 0) continue;
+    throw new DataFolderError(
+      `${root} has a folder ${name} that Cardinal did not make and would empty: give another --data-dir`,
+    );
+  }
 }
 
 async function secret(file: string): Promise<{ value: string; isNew: boolean }> {

@@ -9,6 +9,7 @@
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const SETPRIV = "/usr/bin/setpriv";
 const FIRST_PAUSE_MS = 500;
@@ -28,6 +29,8 @@ export interface NodeSpec {
   name: string;
   module: URL;
   env: NodeJS.ProcessEnv;
+  /** Variables that hold from the second start on, made from the address that the first one told. */
+  again?(url: string): NodeJS.ProcessEnv;
   logFile: string;
   onRestart(name: string, why: string): void;
 }
@@ -39,30 +42,37 @@ export async function superviseNode(spec: NodeSpec): Promise<Supervised> {
   let stopping = false;
   let pause = FIRST_PAUSE_MS;
   let timer: NodeJS.Timeout | undefined;
-  const start = (): Promise<void> => {
-    const log = openSync(spec.logFile, "a");
-    child = fork(spec.module.pathname, { env: spec.env, stdio: ["ignore", log, log, "ipc"], detached: true });
-    closeSync(log);
+  /** Whatever ends a process that was up once, or keeps it from starting again, calls for the next try. */
+  const tryAgain = (why: string) => {
+    if (stopping || url === undefined) return;
+    spec.onRestart(spec.name, why);
+    // Its rejection says what the next call of this function says.
+    timer = setTimeout(() => start().catch(() => {}), pause);
+    pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+  };
+  const start = async (): Promise<void> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const late = setTimeout(
-      () => reject(new Error(`${spec.name} did not start, see ${spec.logFile}`)),
-      START_TIMEOUT_MS,
-    );
+    const onEnd = (why: string) => {
+      reject(new Error(`${spec.name} ended with ${why}: ${lastLine(spec.logFile)} (${spec.logFile})`));
+      tryAgain(`ended with ${why}`);
+    };
+    try {
+      child = launch({ ...spec.env, ...(url !== undefined && spec.again?.(url)) }, spec, onEnd);
+    } catch (error) {
+      tryAgain(`could not be started (${(error as Error).message})`);
+      throw error;
+    }
     child.on("message", (message: { type?: string; url?: string }) => {
       if (message.type !== "listening") return;
       url = message.url;
       pause = FIRST_PAUSE_MS;
       resolve();
     });
-    child.once("exit", (code, signal) => {
-      const why = signal ?? `exit code ${code}`;
-      reject(new Error(`${spec.name} ended with ${why}: ${lastLine(spec.logFile)} (${spec.logFile})`));
-      if (stopping || url === undefined) return;
-      spec.onRestart(spec.name, `ended with ${why}`);
-      timer = setTimeout(() => start().catch(() => {}), pause);
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-    });
-    return promise.finally(() => clearTimeout(late));
+    const late = setTimeout(
+      () => reject(new Error(`${spec.name} did not start, see ${spec.logFile}`)),
+      START_TIMEOUT_MS,
+    );
+    await promise.finally(() => clearTimeout(late));
   };
   const supervised: Supervised = {
     name: spec.name,
@@ -83,10 +93,27 @@ export async function superviseNode(spec: NodeSpec): Promise<Supervised> {
   return supervised;
 }
 
+/** Forks the app; `onEnd` hears once of its end, or that no process came of it (the machine has no more of them). */
+function launch(env: NodeJS.ProcessEnv, { module, logFile }: NodeSpec, onEnd: (why: string) => void): ChildProcess {
+  const log = openSync(logFile, "a");
+  try {
+    const child = fork(fileURLToPath(module), { env, stdio: ["ignore", log, log, "ipc"], detached: true });
+    child.once("exit", (code, signal) => onEnd(signal ?? `exit code ${code}`));
+    child.on("error", (error) => child.pid === undefined && onEnd(error.message));
+    return child;
+  } finally {
+    closeSync(log);
+  }
+}
+
 /** The last words of a process, which mostly say why it ended. */
 function lastLine(logFile: string): string {
-  const lines = readFileSync(logFile, "utf8").trimEnd().split("\n");
-  return lines.at(-1) || "it said nothing";
+  try {
+    const lines = readFileSync(logFile, "utf8").trimEnd().split("\n");
+    return lines.at(-1) || "it said nothing";
+  } catch (error) {
+    return `its log cannot be read (${(error as Error).message})`;
+  }
 }
 
 /** Starts another program; `config` goes to its standard input. */
@@ -103,6 +130,7 @@ export function spawnTied(program: string, args: string[], config: string, logFi
   return child;
 }
 
+/** SIGTERM, and SIGKILL after `graceMs`; resolves when the process is gone. */
 export async function endProcess(child: ChildProcess, graceMs: number): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
   const gone = once(child, "exit");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type DataFolder, openDataFolder } from "./data-folder.ts";
 import { type EmbeddedRedis, startRedis } from "./redis.ts";
-import { type Supervised, superviseNode } from "./supervised.ts";
+import { type NodeSpec, type Supervised, superviseNode } from "./supervised.ts";
 
 export interface EmbeddedOptions {
   dataDir: string;
@@ -49,20 +49,23 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
       if (!stopping) options.onNotice(`Redis ended (${why}): stop and start again, nothing is lost`);
     });
     const common = { ...environment(folder, redis.url), ...options.env };
-    const supervise = (name: string, app: string, env: NodeJS.ProcessEnv) =>
+    const supervise = (name: string, app: string, env: NodeJS.ProcessEnv, again?: NodeSpec["again"]) =>
       superviseNode({
         name,
+        again,
         module: new URL(`${app}/src/main.ts`, APPS),
         env: { ...common, ...env },
         logFile: join(folder.logs, `${name}.log`),
         onRestart: (process, why) => options.onNotice(`${process} ${why} and is started again`),
       });
     // The API comes first: it refuses a Redis or a store that cannot be used, in one clear line.
-    const api = await supervise("api", "api", {
-      API_HOST: options.host,
-      API_PORT: String(options.port),
-      API_KEY: folder.apiKey,
-    });
+    const api = await supervise(
+      "api",
+      "api",
+      { API_HOST: options.host, API_PORT: String(options.port), API_KEY: folder.apiKey },
+      // Clients keep the address: a port that the system chose must stay the API's when it is started again.
+      (url) => ({ API_PORT: new URL(url).port }),
+    );
     processes.push(api);
     const started = await Promise.allSettled([
       supervise("train-worker", "train-worker", { THREADS: String(availableParallelism()) }),

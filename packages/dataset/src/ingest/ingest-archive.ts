@@ -13,7 +13,7 @@ import { createHash } from "node:crypto";
 import { type Emit, type IngestRequest, type IngestResult, type ManifestRow, problem } from "@cardinal/contracts";
 import type { ObjectStore } from "@cardinal/storage";
 import { type Archive, type ArchiveLimits, openArchive } from "../archive/zip-archive.ts";
-import { decodeWithHeader, isImageError } from "../decode.ts";
+import { decodeWithHeader, isImageError, releasePixels } from "../decode.ts";
 import { forEachLimited } from "../limiter.ts";
 import { writeManifest } from "../manifest.ts";
 import { codePointOrder } from "../order.ts";
@@ -102,7 +102,8 @@ async function readRow(archive: Archive, { entry, path, split, class: label }: P
     throw problem("image_too_large", `the file has ${entry.bytes} bytes; the limit is ${MAX_IMAGE_BYTES}`);
   }
   const bytes = await archive.read(entry);
-  const { header } = await decodeWithHeader(bytes, { exif: "ignore" });
+  const { header, image } = await decodeWithHeader(bytes, { exif: "ignore" });
+  releasePixels(image);
   const sha256 = createHash("sha256").update(bytes).digest("hex");
   return { path, split, ...(label !== undefined && { class: label }), sha256, bytes: bytes.length, ...header };
 }

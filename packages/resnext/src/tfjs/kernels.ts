@@ -38,6 +38,13 @@ export function conv2dFilterGradient(x: Tensor, shape: number[], dy: Tensor, str
   return op("Conv2DBackpropFilter", windowAttributes(stride, pads), [x, tf.tensor1d(shape, "int32"), dy]);
 }
 
+/** Equal parts along the last axis. */
+export function split(x: Tensor, parts: number): Tensor[] {
+  if (parts === 1) return [x];
+  const axis = tf.scalar(x.rank - 1, "int32");
+  return ops("Split", [...T, attribute.int("num_split", parts)], [axis, x], parts);
+}
+
 export function maxPool(x: Tensor, kernel: number, stride: number, padding: number): Tensor {
   const ksize = attribute.int("ksize", [1, kernel, kernel, 1]);
   return op("MaxPool", [...windowAttributes(stride, samePads(padding)), ksize], [x]);
