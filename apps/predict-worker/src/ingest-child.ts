@@ -14,7 +14,7 @@ import { tellBytes } from "./tell-bytes.ts";
 const store = await openStore(storeConfigFromEnv(process.env));
 
 serveTasks({
-  ingest: async (input, { emit, signal }) => {
+  ingest: async (input, { emit, signal, ask }) => {
     const { archive, request } = ingestPayloadSchema.parse(input);
     // A zip's directory is at its end: it needs a file that can be read at any place.
     const folder = await mkdtemp(join(tmpdir(), "cardinal-ingest-"));
@@ -25,7 +25,8 @@ serveTasks({
       const told = tellBytes(emit, total);
       source.on("data", (chunk: Buffer) => told(chunk.length));
       await pipeline(source, createWriteStream(archivePath), { signal });
-      return await ingestArchive({ archivePath, store, request, emit, signal });
+      const mayPublish = async () => (await ask("mayPublish")) === true;
+      return await ingestArchive({ archivePath, store, request, emit, signal, mayPublish });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -314,6 +314,20 @@ test("an abort ends the ingest with its reason and makes no version", async () =
   await assert.rejects(readDataset(space.store, "set"), { code: "dataset_not_found" });
 });
 
+test("an ingest that may not publish makes no version, and the next one makes it", async () => {
+  await using space = await workspace();
+  const content = files(...hundred("a"), "b/1.png");
+  const asked: string[] = [];
+  const mayPublish = async () => {
+    asked.push("?");
+    return false;
+  };
+  await assert.rejects(space.ingest(content, {}, { mayPublish }), { code: "cancelled" });
+  assert.equal(asked.length, 1);
+  await assert.rejects(readDataset(space.store, "set"), { code: "dataset_not_found" });
+  assert.equal((await space.ingest(content, {}, { mayPublish: async () => true })).created, true);
+});
+
 test("what is no data set", async () => {
   await using space = await workspace();
   await assert.rejects(readDataset(space.store, "none"), { code: "dataset_not_found" });

@@ -30,6 +30,8 @@ export interface IngestOptions {
   request: IngestRequest;
   emit: Emit;
   signal?: AbortSignal;
+  /** Asked once, before the version comes to exist: false ends the ingest with `cancelled`, and no version is made. */
+  mayPublish?(): Promise<boolean>;
   limits?: Partial<ArchiveLimits>;
 }
 
@@ -72,6 +74,7 @@ export async function ingestArchive(options: IngestOptions): Promise<IngestResul
     const manifest = writeManifest(rows);
     const report = makeReport(layout, rows, skipped, valDrawn);
     await putImages(archive, images, store, progress, signal);
+    if (options.mayPublish && !(await options.mayPublish())) throw problem("cancelled", "the ingest was cancelled");
     const created = await publish(store, request.name, { manifest, classes: layout.classes, report, signal });
     return { dataset: request.name, version: manifest.version, created, classes: layout.classes, report };
   } finally {
