@@ -1,7 +1,8 @@
 import type { LayerNode } from "../layer-graph.ts";
 import { convFilterGradient, convInputGradient } from "./convolution.ts";
 import type { Layers, TrainingPass } from "./forward.ts";
-import { add, batchNormGradient, matMul, maxPoolGradient, reluGradient } from "./kernels.ts";
+import { add, batchNormGradient, matMul, reluGradient } from "./kernels.ts";
+import { maxPoolGradient } from "./max-pool.ts";
 import type { PlannedNode } from "./plan.ts";
 import { type Tensor, tf } from "./tensorflow.ts";
 import type { Variable } from "./variable.ts";
@@ -28,8 +29,8 @@ export function backward(layers: Layers, pass: TrainingPass, dLogits: Tensor): G
       else step(layers, pass, planned, { dy, wanted }, { gradients, outputs });
       dy.dispose();
       for (const id of planned.saved) pass.values.release(id);
-      tf.dispose([...(pass.statistics.get(node.id) ?? [])]);
-      pass.statistics.delete(node.id);
+      tf.dispose([...(pass.reserves.get(node.id) ?? [])]);
+      pass.reserves.delete(node.id);
     }
   } catch (error) {
     tf.dispose([...gradients.values()]);
@@ -108,16 +109,16 @@ function layerGradients(
     }
     case "bn": {
       const weight = layers.variable(`${node.id}.weight`).read();
-      const statistics = pass.statistics.get(node.id);
-      if (!statistics) throw new Error(`${node.id} is frozen behind a layer that learns`);
-      const { dx, dWeight, dBias } = batchNormGradient(dy, saved(node.inputs[0]!), weight, statistics);
+      const reserve = pass.reserves.get(node.id);
+      if (!reserve) throw new Error(`${node.id} is frozen behind a layer that learns`);
+      const { dx, dWeight, dBias } = batchNormGradient(dy, saved(node.inputs[0]!), weight, reserve);
       return { dx, parameters: { weight: dWeight, bias: dBias } };
     }
     case "relu":
       return { dx: reluGradient(dy, saved(node.id)), parameters: {} };
     case "maxpool": {
-      const tensors = { x: saved(node.inputs[0]!), y: saved(node.id), dy };
-      return { dx: maxPoolGradient(tensors, node.kernel, node.stride, node.padding), parameters: {} };
+      const tensors = { x: saved(node.inputs[0]!), y: saved(node.id), dy, reserve: pass.reserves.get(node.id)! };
+      return { dx: maxPoolGradient(tensors, node), parameters: {} };
     }
     case "global-avg-pool": {
       const [batch, height, width, channels] = xShape as [number, number, number, number];

@@ -1,7 +1,8 @@
-import { inputId, type LayerNode } from "../layer-graph.ts";
+import { type BatchNormNode, inputId, type LayerNode } from "../layer-graph.ts";
 import { convForward } from "./convolution.ts";
 import type { ConvolutionEngine } from "./grouped.ts";
-import { add, type BatchStatistics, batchNormInference, batchNormTraining, matMul, maxPool, relu } from "./kernels.ts";
+import { add, batchNormInference, batchNormTraining, matMul, maxPool, relu } from "./kernels.ts";
+import { maxPoolForm, maxPoolTraining } from "./max-pool.ts";
 import type { Plan, PlannedNode } from "./plan.ts";
 import { type Tensor, tf } from "./tensorflow.ts";
 import { Values } from "./values.ts";
@@ -17,12 +18,15 @@ export interface Layers {
   countBatch(bn: string): void;
 }
 
+export type Reserves = Map<string, readonly Tensor[]>;
+
 /** A forward pass in training, holding what backward needs. Used up by backward, or given up by dispose. */
 export interface TrainingPass {
   /** [N, classes] */
   readonly logits: Tensor;
   readonly values: Values;
-  readonly statistics: Map<string, BatchStatistics>;
+  /** What a layer's backward step takes of its forward step besides layer outputs, by node. */
+  readonly reserves: Reserves;
   /** Shape of each differentiable node's input, for gradients that need nothing else of it. */
   readonly inputShapes: Map<string, number[]>;
   dispose(): void;
@@ -49,19 +53,19 @@ export function forwardInference(layers: Layers, x: Tensor, output: string): Ten
 export function forwardTraining(layers: Layers, x: Tensor): TrainingPass {
   const { plan } = layers;
   const values = new Values();
-  const statistics = new Map<string, BatchStatistics>();
+  const reserves: Reserves = new Map();
   const inputShapes = new Map<string, number[]>();
   let logits: Tensor | undefined;
   const dispose = () => {
     logits?.dispose();
     values.dispose();
-    for (const tensors of statistics.values()) tf.dispose([...tensors]);
-    statistics.clear();
+    for (const tensors of reserves.values()) tf.dispose([...tensors]);
+    reserves.clear();
   };
   try {
     for (const planned of plan.nodes) {
       const { node } = planned;
-      const y = node.id === inputId ? x.clone() : train(layers, planned, values, statistics);
+      const y = node.id === inputId ? x.clone() : train(layers, planned, values, reserves);
       if (planned.differentiable) inputShapes.set(node.id, values.get(node.inputs[0]!).shape);
       const uses = (plan.forwardUses.get(node.id) ?? 0) + (plan.backwardUses.get(node.id) ?? 0);
       if (node === plan.nodes.at(-1)!.node) logits = y;
@@ -72,27 +76,30 @@ export function forwardTraining(layers: Layers, x: Tensor): TrainingPass {
     dispose();
     throw error;
   }
-  return { logits: logits!, values, statistics, inputShapes, dispose };
+  return { logits: logits!, values, reserves, inputShapes, dispose };
 }
 
-function train(
-  layers: Layers,
-  { node, trains }: PlannedNode,
-  values: Values,
-  statistics: Map<string, BatchStatistics>,
-): Tensor {
-  if (node.kind !== "bn" || !trains) return tf.tidy(() => evaluate(layers, node, values));
+/** A layer in training mode; keeps its reserve where there will be a backward step. */
+function train(layers: Layers, { node, trains, differentiable }: PlannedNode, values: Values, reserves: Reserves) {
+  if (node.kind === "bn" && trains) return trainBatchNorm(layers, node, values, reserves);
+  if (node.kind !== "maxpool" || !differentiable) return tf.tidy(() => evaluate(layers, node, values));
+  const { y, reserve } = tf.tidy(() => maxPoolTraining(values.get(node.inputs[0]!), node, maxPoolForm()));
+  reserves.set(node.id, reserve);
+  return y;
+}
+
+function trainBatchNorm(layers: Layers, node: BatchNormNode, values: Values, reserves: Reserves): Tensor {
   const mean = layers.variable(`${node.id}.running_mean`);
   const variance = layers.variable(`${node.id}.running_var`);
   const result = tf.tidy(() => {
     const inputs = batchNormInputs(layers, node);
-    const { y, newMean, newVar, statistics } = batchNormTraining(values.get(node.inputs[0]!), inputs);
+    const { y, newMean, newVar, reserve } = batchNormTraining(values.get(node.inputs[0]!), inputs);
     mean.assign(newMean);
     variance.assign(newVar);
-    return { y, statistics: [...statistics] as unknown as [Tensor, Tensor, Tensor] };
+    return { y, reserve };
   });
   layers.countBatch(node.id);
-  statistics.set(node.id, result.statistics);
+  reserves.set(node.id, result.reserve);
   return result.y;
 }
 

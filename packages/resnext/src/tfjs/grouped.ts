@@ -6,9 +6,17 @@
  *   groups. For a libtensorflow whose CPU kernel refuses grouped filters.
  *
  * The filter's gradient has no grouped kernel in either: it is made of dense blocks, of which the diagonal is kept, or
- * (native, stride 1) as one grouped convolution. Measured on 2 cores with AVX-512, ms for 16 images:
- *   56x56x128 in blocks of 16: 17, of 32: 21, as a convolution: 52 to 90; 28x28x256: 11, 10, 15 to 20;
- *   14x14x512: 6.3, 8, 5.4; 7x7x1024 (blocks of 32): 7, as a convolution: 4.7.
+ * (native, stride 1) as one grouped convolution. Measured with AVX-512, ms of CPU time for 16 images:
+ *
+ *   layer (dy)           blocks of 16, of 32, of 64   as a convolution
+ *   56x56x128, stride 1            51     52     96                123
+ *   28x28x256, stride 1            24     28     43                 35
+ *   14x14x512, stride 1            13     11     19                  9
+ *   7x7x1024, stride 1              -    7.2    9.8                  6
+ *   28x28x256, stride 2            38     33     55
+ *   14x14x512, stride 2            20     17     24
+ *   7x7x1024, stride 2              -    8.9     13
+ *
  * With stride 2 the convolution works on as many zeros again as it saves: 2.5 times slower than blocks of 32.
  */
 import type { ConvNode } from "../layer-graph.ts";

@@ -50,6 +50,7 @@ export function maxPool(x: Tensor, kernel: number, stride: number, padding: numb
   return op("MaxPool", [...windowAttributes(stride, samePads(padding)), ksize], [x]);
 }
 
+/** Looks for the maxima again; max-pool.ts has a faster form. */
 export function maxPoolGradient(
   { x, y, dy }: { x: Tensor; y: Tensor; dy: Tensor },
   kernel: number,
@@ -102,22 +103,18 @@ export function batchNormInference(x: Tensor, { weight, bias, runningMean, runni
   return ops("FusedBatchNormV3", [...batchNormAttributes, inference], inputs, 6)[0]!;
 }
 
-/** What the batch-normalisation gradient takes from the forward pass, apart from x. */
-export type BatchStatistics = readonly [mean: Tensor, variance: Tensor, reserve: Tensor];
-
 /**
  * Normalises by the batch's mean and biased variance. The new running statistics are
- * 0.9 old + 0.1 batch, with the unbiased variance, as PyTorch's.
+ * 0.9 old + 0.1 batch, with the unbiased variance, as PyTorch's. `reserve` is what the gradient takes.
  */
 export function batchNormTraining(x: Tensor, { weight, bias, runningMean, runningVar }: BatchNormInputs) {
   const inputs = [x, weight, bias, runningMean, runningVar];
   const outputs = ops("FusedBatchNormV3", [...batchNormAttributes, training], inputs, 6);
-  const statistics: BatchStatistics = [outputs[3]!, outputs[4]!, outputs[5]!];
-  return { y: outputs[0]!, newMean: outputs[1]!, newVar: outputs[2]!, statistics };
+  return { y: outputs[0]!, newMean: outputs[1]!, newVar: outputs[2]!, reserve: outputs.slice(3) };
 }
 
-export function batchNormGradient(dy: Tensor, x: Tensor, weight: Tensor, statistics: BatchStatistics) {
+export function batchNormGradient(dy: Tensor, x: Tensor, weight: Tensor, reserve: readonly Tensor[]) {
   const attributes = [...T, attribute.float32("U"), attribute.float("epsilon", batchNormEpsilon), nhwc, training];
-  const outputs = ops("FusedBatchNormGradV3", attributes, [dy, x, weight, ...statistics], 5);
+  const outputs = ops("FusedBatchNormGradV3", attributes, [dy, x, weight, ...reserve], 5);
   return { dx: outputs[0]!, dWeight: outputs[1]!, dBias: outputs[2]! };
 }
