@@ -136,8 +136,9 @@ test("SIGTERM: the job waits again with a checkpoint and no attempt used; the ne
   } finally {
     await up.system.stop();
   }
-  await using again = await startSystem({ dataDir: up.dataDir, env });
+  // Disposed in reverse: the system that still writes to the folder first.
   await using _folder = { [Symbol.asyncDispose]: () => up[Symbol.asyncDispose]() };
+  await using again = await startSystem({ dataDir: up.dataDir, env });
   const job = await completed(again.client, submitted);
   assert.equal(job.attempts, 1);
   assert.ok(trainResult(job).resumedFromStep! >= 6);
