@@ -18,7 +18,7 @@ import { Network, Optimizer } from "@cardinal/resnext/tfjs";
 import type { ObjectStore } from "@cardinal/storage";
 import { Checkpoints } from "./checkpoints.ts";
 import { ImageFeed } from "./image-feed.ts";
-import { canUseFeatures, featureInputs, type TrainingInputs } from "./inputs.ts";
+import { canUseFeatures, type FeatureOptions, featureInputs, type TrainingInputs } from "./inputs.ts";
 import { evaluate, trainOn } from "./network-steps.ts";
 import { ProgressReporter } from "./progress.ts";
 import { cancelled, finishPublished, publish } from "./publish.ts";
@@ -52,7 +52,8 @@ export interface TrainingOptions {
  * Throws `cancelled`; `shutting_down` after a checkpoint when the signal's reason is a drain; `fenced` when a later
  * attempt has the job; `loss_not_finite` when the training diverges (earlier checkpoints stay); `export_mismatch`;
  * `dataset_not_found`, `dataset_not_trainable`, `single_class`, `model_not_found`, `model_corrupt`,
- * `state_dict_mismatch`, what `recipeOf` refuses, and `batch_too_small` before any compute; an image's own code with its path when it cannot be decoded; and the store's errors.
+ * `state_dict_mismatch`, what `recipeOf` refuses, and `batch_too_small` before any compute; an image's own code with
+ * its path when it cannot be decoded; and the store's errors.
  */
 export async function runTraining(options: TrainingOptions): Promise<TrainResult> {
   const { store, payload } = options;
@@ -77,33 +78,13 @@ async function train(options: TrainingOptions, pointer: CheckpointPointer): Prom
 
   try {
     const lap = stopwatch();
-    const onFeatures = canUseFeatures(recipe);
-    const feed = new ImageFeed({
-      store,
-      transform: recipe.transform,
-      emit,
-      signal,
-      ...(onFeatures && { viewBytes: 0 }),
-    });
-    if (onFeatures) progress.phase(state, "extracting");
-    const inputs = onFeatures ? await featureInputs({ network, feed, set, recipe, emit, signal }) : feed;
+    const feed = feedOf(options, recipe);
+    const inputs = await inputsOf({ network, feed, set, recipe, emit, signal }, () =>
+      progress.phase(state, "extracting"),
+    );
     state.trainSeconds += lap();
-    while (!endOf(recipe, state)) {
-      await trainEpoch({
-        recipe,
-        set,
-        ends,
-        steps,
-        network,
-        optimizer,
-        inputs,
-        state,
-        checkpoints,
-        progress,
-        lap,
-        emit,
-      });
-    }
+    const run = { recipe, set, ends, steps, network, optimizer, inputs, state, checkpoints, progress, lap, emit };
+    while (!endOf(recipe, state)) await trainEpoch(run);
     const endedBy = endOf(recipe, state)!;
     announceEnd(emit, endedBy, state);
     progress.phase(state, "exporting");
@@ -131,6 +112,18 @@ async function prepare(store: ObjectStore, { request }: TrainPayload) {
 function networkOf(recipe: Recipe, set: TrainingSet, { parameters }: Start): Network {
   const { trainable } = recipe;
   return new Network(architecture(recipe.architecture), set.classes.length, parameters, { trainable });
+}
+
+function feedOf({ store, emit, signal }: TrainingOptions, recipe: Recipe): ImageFeed {
+  const common = { store, transform: recipe.transform, emit, signal };
+  // Features stand in for the views, so these need not be kept.
+  return new ImageFeed(canUseFeatures(recipe) ? { ...common, viewBytes: 0 } : common);
+}
+
+async function inputsOf(options: FeatureOptions, onExtraction: () => void): Promise<TrainingInputs> {
+  if (!canUseFeatures(options.recipe)) return options.feed;
+  onExtraction();
+  return featureInputs(options);
 }
 
 interface EpochOptions {
