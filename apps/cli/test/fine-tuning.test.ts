@@ -20,7 +20,7 @@ test("digits, then a head for four of them from that model: frozen backbone, new
   const { client } = up;
   await using archive = await digitsZip({ train: 200, val: 50 });
   await completed(client, await client.uploadDataset("digits", archive.path));
-  const first = await completed(client, await client.train({ dataset: "digits", ...RECIPE, alias: "ten" }));
+  const first = await completed(client, await client.train({ dataset: "digits", ...RECIPE, epochs: 4, alias: "ten" }));
   const ten = trainResult(first);
   assert.equal(ten.base, undefined);
 
