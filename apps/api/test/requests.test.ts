@@ -55,16 +55,60 @@ test("bad bodies of POST /v1/train", async () => {
   await refused(await train('{"dataset":"digits","unknown":1}'), 400, "invalid_request", "unknown");
 });
 
+test("bad recipes of POST /v1/train, each with its path", async () => {
+  const bad = async (path: string, body: object) =>
+    refused(await api.json("POST", "/v1/train", { dataset: "digits", ...body }), 400, "invalid_request", path);
+  await bad("optimizer.name", { optimizer: { name: "lion" } });
+  await bad("optimizer.momentum", { optimizer: { name: "adamw", momentum: 0.9 } });
+  await bad("optimizer.momentum", { optimizer: { name: "sgd", momentum: 1 } });
+  await bad("optimizer.weightDecay", { optimizer: { weightDecay: -1 } });
+  await bad("schedule.stepEpochs", { schedule: { name: "step" } });
+  await bad("schedule.stepEpochs", { schedule: { name: "cosine", stepEpochs: 2 } });
+  await bad("schedule.gamma", { schedule: { gamma: 0.5 } });
+  await bad("schedule.warmupEpochs", { epochs: 2, schedule: { warmupEpochs: 2 } });
+  await bad("labelSmoothing", { labelSmoothing: 1 });
+  await bad("earlyStopping.patience", { earlyStopping: { patience: 0 } });
+  await bad("earlyStopping.patience", { earlyStopping: {} });
+  await bad("maxRuntimeSeconds", { maxRuntimeSeconds: 0 });
+  await bad("accumulate", { accumulate: 0 });
+  await bad("classWeights", { classWeights: "equal" });
+  await bad("classWeights", { classWeights: [1, 2, 3] });
+  await bad("classWeights", { classWeights: { a: 1, c: 2 } });
+  await bad("classWeights.a", { classWeights: { a: 0 } });
+});
+
 test("what a training job cannot do is refused before it is queued", async () => {
   const train = (body: object) => api.json("POST", "/v1/train", { dataset: "digits", ...body });
   await refused(await train({ trainable: "head" }), 400, "base_required", "base");
-  await refused(await train({ base: "mdl-test-1" }), 501, "not_implemented", "base");
+  await refused(await train({ trainable: "layer2", architecture: "resnet18" }), 400, "base_required", "base");
+  await refused(await train({ base: "mdl-nothing" }), 404, "model_not_found");
+  await refused(await train({ base: "no-alias" }), 404, "model_not_found");
+  await refused(await train({ base: ".." }), 400, "invalid_name", "base");
+  const based = (body: object) => train({ base: "mdl-test-1", ...body });
+  await refused(await based({ architecture: "resnet18" }), 400, "base_mismatch", "architecture");
+  await refused(await based({ trainable: "layer4" }), 400, "invalid_request", "trainable");
+  await refused(await based({ trainable: "layer5" }), 400, "invalid_request", "trainable");
+  await refused(await based({ imageSize: 3 }), 400, "invalid_request", "imageSize");
   await refused(await train({ imageSize: 31 }), 400, "image_size_too_small", "imageSize");
   await refused(await train({ dataset: "nothing" }), 404, "dataset_not_found");
   await refused(await train({ dataset: `digits@${"0".repeat(64)}` }), 404, "dataset_not_found");
   await refused(await train({ dataset: "one-class" }), 422, "single_class", "dataset");
   await refused(await train({ dataset: "flat" }), 400, "dataset_not_trainable", "dataset");
   assert.deepEqual(((await (await api.call("/v1/jobs?kind=train")).json()) as { jobs: [] }).jobs, []);
+});
+
+test("training from a base: the alias becomes an id, the architecture the base's, every default is filled in", async () => {
+  await api.json("PUT", "/v1/aliases/start", { model: "mdl-test-1" });
+  const body = { base: "start", trainable: "head", optimizer: { name: "adamw" }, classWeights: { b: 2 } };
+  const response = await api.json("POST", "/v1/train", { dataset: "digits", ...body });
+  assert.equal(response.status, 202);
+  const { id, request } = (await response.json()) as JobView;
+  assert.deepEqual([request.base, request.architecture, request.trainable], ["mdl-test-1", "resnext14_8x4d", "head"]);
+  const optimizer = { name: "adamw", learningRate: 1e-4, weightDecay: 0.01, decayNormAndBias: true };
+  assert.deepEqual(request.optimizer, optimizer);
+  assert.deepEqual(request.schedule, { name: "constant", warmupEpochs: 0 });
+  assert.deepEqual([request.labelSmoothing, request.accumulate], [0, 1]);
+  await api.call(`/v1/jobs/${id}`, { method: "DELETE" });
 });
 
 test("what a prediction cannot do is refused before it is queued", async () => {
@@ -102,7 +146,9 @@ test("an accepted job: 202, Location, its view with pinned names and the reason 
   assert.equal(job.state, "waiting");
   assert.equal(job.waitingReason, "no live worker takes train jobs");
   assert.deepEqual(job.request.dataset, { name: "digits", version: VERSION });
-  assert.deepEqual(job.request.optimizer, { name: "adam", learningRate: 1e-4 });
+  const optimizer = { name: "adam", learningRate: 1e-4, weightDecay: 0, decayNormAndBias: true };
+  assert.deepEqual(job.request.optimizer, optimizer);
+  assert.equal(job.request.architecture, "resnext50_32x4d");
   assert.equal(job.request.batchSize, 16);
 
   const cancelled = await api.call(`/v1/jobs/${job.id}`, { method: "DELETE" });

@@ -1,3 +1,4 @@
+export * from "./class-weights.ts";
 export * from "./datasets.ts";
 export * from "./events.ts";
 export * from "./images.ts";

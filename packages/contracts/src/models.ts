@@ -3,7 +3,7 @@ import { z } from "zod";
 import { transformSchema } from "./images.ts";
 import { weightsFormatSchema } from "./imports.ts";
 import { aliasSchema, nameSchema, sha256Schema } from "./names.ts";
-import { architectureSchema, epochSchema, recipeSchema } from "./training.ts";
+import { architectureSchema, epochSchema, headOriginSchema, recipeSchema, trainingEndSchema } from "./training.ts";
 
 export const modelFileSchema = z.enum(["model.onnx", "weights.safetensors", "class_indices.json", "report.json"]);
 export type ModelFile = z.infer<typeof modelFileSchema>;
@@ -11,6 +11,8 @@ export type ModelFile = z.infer<typeof modelFileSchema>;
 const trainedSchema = z.strictObject({
   job: z.string(),
   dataset: z.strictObject({ name: nameSchema, version: sha256Schema }),
+  /** Id of the model that the training started from. */
+  base: nameSchema.optional(),
   recipe: recipeSchema,
   software: z.string(),
 });
@@ -54,6 +56,8 @@ export const modelReportSchema = z.strictObject({
       evaluatedOn: z.enum(["val", "train"]),
       trainSeconds: z.number(),
       exportError: z.number(),
+      head: headOriginSchema.optional(),
+      endedBy: trainingEndSchema.optional(),
       resumedFromStep: z.int().optional(),
     })
     .optional(),

@@ -7,7 +7,7 @@ import { ingestRequestSchema } from "./datasets.ts";
 import { importRequestSchema } from "./imports.ts";
 import { jobIdSchema, nameSchema, sha256Schema } from "./names.ts";
 import { topKSchema } from "./prediction.ts";
-import { trainRequestSchema } from "./training.ts";
+import { architectureSchema, trainFieldsSchema } from "./training.ts";
 
 /** Raise when a payload changes in a way that an older worker would misread. */
 export const PAYLOAD_VERSION = 1;
@@ -27,7 +27,8 @@ const pinnedDataset = z.strictObject({ name: nameSchema, version: sha256Schema }
 export const trainPayloadSchema = z.strictObject({
   v,
   job: jobIdSchema,
-  request: trainRequestSchema.extend({ dataset: pinnedDataset }),
+  /** `base` is a model's id here, never an alias. */
+  request: trainFieldsSchema.extend({ dataset: pinnedDataset, architecture: architectureSchema }),
 });
 export type TrainPayload = z.infer<typeof trainPayloadSchema>;
 

@@ -5,19 +5,19 @@ import { aliasSchema, datasetReferenceSchema, modelReferenceSchema } from "./nam
 
 /**
  * What a request can be checked against without knowing a model: the side in pixels of the square that a network is made
- * for, and the smallest that it takes. packages/resnext defines the networks; its test compares.
+ * for, the smallest that it takes, and the number of its stages (layer1, layer2, ...). packages/resnext defines the networks; its test compares.
  */
 export const architectures = {
-  resnext50_32x4d: { imageSize: 224, minImageSize: 32 },
-  resnext101_32x8d: { imageSize: 224, minImageSize: 32 },
-  resnext101_64x4d: { imageSize: 224, minImageSize: 32 },
-  resnext29_8x64d: { imageSize: 32, minImageSize: 4 },
-  resnext14_8x4d: { imageSize: 28, minImageSize: 4 },
-  resnet18: { imageSize: 224, minImageSize: 32 },
-  resnet34: { imageSize: 224, minImageSize: 32 },
-  resnet50: { imageSize: 224, minImageSize: 32 },
-  resnet101: { imageSize: 224, minImageSize: 32 },
-  resnet152: { imageSize: 224, minImageSize: 32 },
+  resnext50_32x4d: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnext101_32x8d: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnext101_64x4d: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnext29_8x64d: { imageSize: 32, minImageSize: 4, stages: 3 },
+  resnext14_8x4d: { imageSize: 28, minImageSize: 4, stages: 3 },
+  resnet18: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnet34: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnet50: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnet101: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnet152: { imageSize: 224, minImageSize: 32, stages: 4 },
 } as const;
 
 export const architectureSchema = z.enum(
@@ -28,28 +28,115 @@ export type ArchitectureName = z.infer<typeof architectureSchema>;
 /** BullMQ: 1 runs first; unset would run before all. */
 export const prioritySchema = z.int().min(1).max(1000).default(100);
 
-export const optimizerSchema = z.strictObject({
-  name: z.enum(["adam"]).default("adam"),
-  learningRate: z.number().positive().max(1e6).default(1e-4),
+/** What `architecture` is when a request names neither it nor a base. */
+export const DEFAULT_ARCHITECTURE: ArchitectureName = "resnext50_32x4d";
+
+const optimizerNameSchema = z.enum(["adam", "adamw", "sgd"]);
+
+/** Updates as PyTorch's `Adam`, `AdamW` and `SGD` make them, with their defaults but for SGD's momentum. */
+export const optimizerSchema = z
+  .strictObject({
+    name: optimizerNameSchema.default("adam"),
+    learningRate: z.number().positive().max(1e6).default(1e-4),
+    /** 0.01 with adamw, 0 with the others. adam and sgd add it to the gradient (L2), adamw decays the weights apart. */
+    weightDecay: z.number().min(0).max(1e3).optional(),
+    /** Of sgd only; 0.9. */
+    momentum: z.number().min(0).lt(1).optional(),
+    /** false: weight decay leaves the weights of BatchNorm and every bias alone. PyTorch decays all of them. */
+    decayNormAndBias: z.boolean().default(true),
+  })
+  .refine(({ name, momentum }) => name === "sgd" || momentum === undefined, {
+    error: "is for the optimizer sgd only",
+    path: ["momentum"],
+  })
+  .transform(({ name, learningRate, weightDecay = name === "adamw" ? 0.01 : 0, momentum = 0.9, decayNormAndBias }) => {
+    return { name, learningRate, weightDecay, ...(name === "sgd" && { momentum }), decayNormAndBias };
+  });
+
+const scheduleNameSchema = z.enum(["constant", "step", "cosine"]);
+
+export const scheduleSchema = z
+  .strictObject({
+    /**
+     * `cosine`: from the learning rate to 0 over all steps after the warm-up (Loshchilov and Hutter 2017, without
+     * restarts). `step`: times `gamma` after every `stepEpochs` epochs.
+     */
+    name: scheduleNameSchema.default("constant"),
+    /** Of `step` only, and needed there. */
+    stepEpochs: z.int().min(1).max(1000).optional(),
+    /** Of `step` only; 0.1. */
+    gamma: z.number().positive().max(1).optional(),
+    /** The rate rises linearly to its full value over so many epochs (also a part of one); it must be below `epochs`. */
+    warmupEpochs: z.number().min(0).max(1000).default(0),
+  })
+  .superRefine(({ name, stepEpochs, gamma }, context) => {
+    const issue = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (name === "step" && stepEpochs === undefined) issue("stepEpochs", "is required by the schedule step");
+    if (name !== "step" && stepEpochs !== undefined) issue("stepEpochs", "is for the schedule step only");
+    if (name !== "step" && gamma !== undefined) issue("gamma", "is for the schedule step only");
+  })
+  .transform(({ name, stepEpochs, gamma = 0.1, warmupEpochs }) => {
+    return { name, ...(name === "step" && { stepEpochs, gamma }), warmupEpochs };
+  });
+
+/**
+ * What is trained: everything, or the stages from the named one to the end (`head` is the last, fully connected layer).
+ * Stages before it are frozen: they run in evaluation mode and keep every bit, running statistics included.
+ */
+export const trainableSchema = z.enum(["head", "layer4", "layer3", "layer2", "layer1", "all"]);
+export type TrainableName = z.infer<typeof trainableSchema>;
+
+const classWeightSchema = z.number().positive().max(1e6);
+
+/**
+ * Weights of the loss by true class, as torch.nn.CrossEntropyLoss takes them: an array in class index order, an object
+ * by class name (what it leaves out has 1), or `balanced`: images / (classes * images of the class).
+ */
+export const classWeightsSchema = z.union([
+  z.literal("balanced"),
+  z.array(classWeightSchema).min(1).max(100_000),
+  z.record(z.string(), classWeightSchema),
+]);
+export type ClassWeights = z.infer<typeof classWeightsSchema>;
+
+/**
+ * Ends a training when for `patience` epochs the validation accuracy has not risen by more than `minDelta` (0.01 is one
+ * percentage point) over that of the last epoch in which it did. The best epoch is kept, as always.
+ */
+export const earlyStoppingSchema = z.strictObject({
+  patience: z.int().min(1).max(1000),
+  minDelta: z.number().min(0).max(1).default(0),
 });
 
-export const scheduleSchema = z.strictObject({
-  /** `cosine`: from the learning rate to 0 over all steps (Loshchilov and Hutter 2017, without restarts). */
-  name: z.enum(["constant", "cosine"]).default("constant"),
-});
+const maxRuntimeSchema = z.number().positive().max(1e8);
+const labelSmoothingSchema = z.number().min(0).lt(1).default(0);
+const accumulateSchema = z.int().min(1).max(256).default(1);
 
-/** Defaults are the tutorial's: Adam 1e-4, batch 16, cross entropy, best validation accuracy kept. */
-export const trainRequestSchema = z.strictObject({
+/** The fields of a training request; defaults are the tutorial's (Adam 1e-4, batch 16, cross entropy). */
+export const trainFieldsSchema = z.strictObject({
   dataset: datasetReferenceSchema,
-  architecture: architectureSchema.default("resnext50_32x4d"),
+  /** The base's; without a base resnext50_32x4d. */
+  architecture: architectureSchema.optional(),
+  /** Model id or alias whose weights the training starts from. */
   base: modelReferenceSchema.optional(),
-  trainable: z.enum(["head", "all"]).default("all"),
+  trainable: trainableSchema.default("all"),
   epochs: z.int().min(1).max(1000).default(3),
   batchSize: z.int().min(1).max(1024).default(16),
+  /** Batches whose gradients make one step: the effective batch is `batchSize` times this. BatchNorm sees each batch. */
+  accumulate: accumulateSchema,
   optimizer: optimizerSchema.prefault({}),
   schedule: scheduleSchema.prefault({}),
+  /** Share of the target that is spread over all classes (Szegedy et al. 2016), as torch.nn.CrossEntropyLoss has it. */
+  labelSmoothing: labelSmoothingSchema,
+  classWeights: classWeightsSchema.optional(),
+  earlyStopping: earlyStoppingSchema.optional(),
+  /**
+   * Seconds of training and validation, over all attempts, after which the epoch under way is cut short. It is judged
+   * like every epoch, then the best is exported: so the job itself takes a validation and an export longer.
+   */
+  maxRuntimeSeconds: maxRuntimeSchema.optional(),
   augment: augmentSchema.prefault({}),
-  /** Side of the square that the network sees, in pixels; the architecture's own by default. */
+  /** Side of the square that the network sees, in pixels; the base's, or the architecture's own, by default. */
   imageSize: z.int().min(4).max(1024).optional(),
   seed: z
     .int()
@@ -59,22 +146,55 @@ export const trainRequestSchema = z.strictObject({
   alias: aliasSchema.optional(),
   priority: prioritySchema,
 });
+
+export const trainRequestSchema = trainFieldsSchema.refine(({ schedule, epochs }) => schedule.warmupEpochs < epochs, {
+  error: "must be below epochs, or the full learning rate is never reached",
+  path: ["schedule", "warmupEpochs"],
+});
 export type TrainRequest = z.infer<typeof trainRequestSchema>;
 
-/** Every value that the training used, nothing left to a default. Stands in the job's result and in the bundle. */
+/**
+ * Every value that the training used, nothing left to a default. Stands in the job's result and in the bundle. The
+ * defaults here are what older versions did, whose recipes did not say it.
+ */
 export const recipeSchema = z.strictObject({
   architecture: architectureSchema,
-  trainable: z.enum(["all"]),
+  trainable: trainableSchema,
   epochs: z.int(),
   batchSize: z.int(),
-  optimizer: optimizerSchema.required(),
-  schedule: scheduleSchema.required(),
+  accumulate: accumulateSchema,
+  optimizer: z.strictObject({
+    name: optimizerNameSchema,
+    learningRate: z.number(),
+    weightDecay: z.number().default(0),
+    momentum: z.number().optional(),
+    decayNormAndBias: z.boolean().default(true),
+  }),
+  schedule: z.strictObject({
+    name: scheduleNameSchema,
+    stepEpochs: z.int().optional(),
+    gamma: z.number().optional(),
+    warmupEpochs: z.number().default(0),
+  }),
+  labelSmoothing: labelSmoothingSchema,
+  /** In class index order. Absent: all classes count the same. */
+  classWeights: z.array(classWeightSchema).optional(),
+  earlyStopping: earlyStoppingSchema.required().optional(),
+  maxRuntimeSeconds: maxRuntimeSchema.optional(),
   augment: augmentSchema.required(),
   imageSize: z.int(),
   transform: transformSchema,
   seed: z.int(),
 });
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** Where the last layer's first weights are from: the base, or drawn from the seed because the classes differ. */
+export const headOriginSchema = z.enum(["new", "from base"]);
+export type HeadOrigin = z.infer<typeof headOriginSchema>;
+
+/** Why no further epoch was trained. */
+export const trainingEndSchema = z.enum(["epochs", "early-stopping", "max-runtime"]);
+export type TrainingEnd = z.infer<typeof trainingEndSchema>;
 
 export const epochSchema = z.strictObject({
   epoch: z.int(),
@@ -94,7 +214,13 @@ export const trainResultSchema = z.strictObject({
   dataset: z.strictObject({ name: z.string(), version: z.string() }),
   classes: z.array(z.string()),
   recipe: recipeSchema,
+  /** Id of the model that the training started from. */
+  base: z.string().optional(),
+  /** With a base only. */
+  head: headOriginSchema.optional(),
   epochs: z.array(epochSchema),
+  /** Absent in what versions without it have published. */
+  endedBy: trainingEndSchema.optional(),
   bestEpoch: z.int(),
   valAccuracy: z.number(),
   /** Seconds of compute over all attempts that the checkpoints remember. */

@@ -7,7 +7,7 @@ export {
   featureChannels,
   stageNames,
 } from "./architecture.ts";
-export { initParameters } from "./init.ts";
+export { initHead, initParameters } from "./init.ts";
 export { batchNormEpsilon, batchNormMomentum, type LayerNode, layerGraph } from "./layer-graph.ts";
 export {
   checkParameters,

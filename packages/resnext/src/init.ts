@@ -13,6 +13,13 @@ export function initParameters(arch: Architecture, numClasses: number, seed: num
   return new Map(specs.map((spec) => [spec.name, initTensor(spec, arch, random)]));
 }
 
+/** A fresh last layer alone (`fc.weight`, `fc.bias`), the same for the same seed on every machine. */
+export function initHead(arch: Architecture, numClasses: number, seed: number): Map<string, ParameterTensor> {
+  const random = new Random(seed);
+  const specs = parameterSpecs(arch, numClasses).filter(({ kind }) => kind === "fc weight" || kind === "fc bias");
+  return new Map(specs.map((spec) => [spec.name, initTensor(spec, arch, random)]));
+}
+
 function initTensor(spec: ParameterSpec, arch: Architecture, random: Random): ParameterTensor {
   const { shape } = spec;
   if (spec.kind === "num_batches_tracked") return { shape, data: new BigInt64Array(1) };

@@ -11,7 +11,7 @@ import { type TrainingState, trainingStateSchema } from "./training-state.ts";
 const FORMAT = "cardinal-training-1";
 
 export interface Checkpoint {
-  /** torchvision's names, shapes and order. */
+  /** torchvision's names, shapes and order; of the stages that learn. */
   parameters: Parameters;
   optimizer: Parameters;
   state: TrainingState;

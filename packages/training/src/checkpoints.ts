@@ -6,6 +6,7 @@
  */
 import type { CheckpointPointer, CheckpointRef } from "@cardinal/checkpoint";
 import { type Emit, problem } from "@cardinal/contracts";
+import type { Parameters } from "@cardinal/resnext";
 import type { Network, Optimizer } from "@cardinal/resnext/tfjs";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from "./checkpoint-file.ts";
@@ -34,18 +35,18 @@ export class Checkpoints {
     const last = this.#options.pointer.checkpoint?.last;
     if (!last) return initialState();
     const checkpoint = await this.#read(last);
-    network.load(checkpoint.parameters);
+    loadTrained(network, checkpoint.parameters);
     optimizer.load(checkpoint.optimizer);
     this.#saved = moment(checkpoint.state);
     this.#savedAt = performance.now();
     return checkpoint.state;
   }
 
-  /** The parameters at the end of the best epoch. */
-  async best(): Promise<Checkpoint["parameters"]> {
+  /** Brings the network to the end of the best epoch. */
+  async restoreBest(network: Network): Promise<void> {
     const best = this.#options.pointer.checkpoint?.best;
     if (!best) throw problem("internal_error", "no epoch has ended, so there is no best one");
-    return (await this.#read(best)).parameters;
+    loadTrained(network, (await this.#read(best)).parameters);
   }
 
   get due(): boolean {
@@ -60,7 +61,7 @@ export class Checkpoints {
     const { store, pointer, emit } = this.#options;
     if (moment(state) === this.#saved) return;
     const started = performance.now();
-    const file = encodeCheckpoint({ parameters: network.parameters(), optimizer: optimizer.state(), state });
+    const file = encodeCheckpoint({ parameters: trainedPart(network), optimizer: optimizer.state(), state });
     const key = layout.checkpoint(pointer.job, pointer.attempt, state.step, "last");
     const { sha256, bytes } = await store.put(key, file);
     const last = { key, sha256, step: state.step };
@@ -75,6 +76,22 @@ export class Checkpoints {
   async #read({ key, sha256 }: CheckpointRef): Promise<Checkpoint> {
     return decodeCheckpoint(await this.#options.store.read(key, { sha256 }));
   }
+}
+
+/** What training changes. Frozen stages are the base's and stay out of checkpoints: a head's are a thousandth as large. */
+function trainedPart(network: Network): Parameters {
+  const all = network.parameters();
+  return new Map(network.changing.map(({ name }) => [name, all.get(name)!]));
+}
+
+/** The reverse: frozen stages keep what they have. Throws `invalid_checkpoint` for other tensors than those. */
+function loadTrained(network: Network, trained: Parameters): void {
+  const missing = network.changing.find(({ name }) => !trained.has(name));
+  if (missing || trained.size !== network.changing.length) {
+    const what = `the checkpoint has ${trained.size} tensors of the network, ${network.changing.length} change`;
+    throw problem("invalid_checkpoint", missing ? `${what}; ${missing.name} is missing` : what);
+  }
+  network.load(new Map([...network.parameters(), ...trained]));
 }
 
 /** The end of an epoch before and after its validation are two moments, at the same step. */

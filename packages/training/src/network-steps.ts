@@ -1,8 +1,10 @@
-/** The network's two verbs on a batch of the feed: a step of training, and evaluation. */
-import { type CardinalError, problem } from "@cardinal/contracts";
-import { type Network, type Optimizer, tf, trainStep } from "@cardinal/resnext/tfjs";
+/** The network's two verbs on a batch of images or features: a step of training, and evaluation. */
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type CardinalError, type Emit, problem, type Recipe } from "@cardinal/contracts";
+import { GradientSum, type Network, type Optimizer, tf } from "@cardinal/resnext/tfjs";
 import { type Evaluation, EvaluationSum } from "./evaluation.ts";
 import type { ImageBatch } from "./image-feed.ts";
+import type { FeatureBatch } from "./inputs.ts";
 import type { StepFigures } from "./training-state.ts";
 
 /**
@@ -13,29 +15,52 @@ import type { StepFigures } from "./training-state.ts";
  */
 export const DIVERGED_LOSS = 1e4;
 
-/** One step of gradient descent; `step` is its number, from 0. Throws `loss_not_finite` when the loss has diverged. */
-export function trainOn(
+/** What a step takes beside its images. */
+export interface StepOptions {
+  recipe: Recipe;
+  rate: number;
+  /** Its number, from 0. */
+  step: number;
+  /** Where the batches end that the step's images are cut into; the last end is their number. */
+  ends: readonly number[];
+  emit: Emit;
+}
+
+/**
+ * One step of gradient descent, on the mean loss of all its images. Between two batches of a step messages are seen,
+ * but nothing stops it: half a step is no state to go on from. Throws `loss_not_finite` when the loss has diverged.
+ */
+export async function trainOn(
   network: Network,
   optimizer: Optimizer,
-  batch: ImageBatch,
-  rate: number,
-  step: number,
-): StepFigures {
+  input: ImageBatch | FeatureBatch,
+  { recipe, rate, step, ends, emit }: StepOptions,
+): Promise<StepFigures> {
   const started = performance.now();
-  const x = imagesTensor(batch);
-  try {
-    const { loss, correct } = trainStep(network, optimizer, { x, labels: batch.labels }, rate);
-    if (!(loss <= DIVERGED_LOSS)) throw notFinite("the loss", loss, { step: step + 1, learningRate: rate });
-    return { loss, correct, rate, images: batch.labels.length, seconds: secondsSince(started) };
-  } finally {
-    x.dispose();
+  const classWeights = recipe.classWeights && Float32Array.from(recipe.classWeights);
+  using sum = new GradientSum(network);
+  let start = 0;
+  for (const end of ends) {
+    if (start > 0) await nextTurn();
+    const begun = performance.now();
+    const x = inputTensor(input, start, end);
+    try {
+      sum.add({ x, labels: input.labels.slice(start, end), classWeights, labelSmoothing: recipe.labelSmoothing });
+    } finally {
+      x.dispose();
+    }
+    if (end < ends.at(-1)!) emit({ type: "stage", stage: "train_step", seconds: secondsSince(begun) });
+    start = end;
   }
+  const { loss, correct } = sum.apply(optimizer, rate);
+  if (!(loss <= DIVERGED_LOSS)) throw notFinite("the loss", loss, { step: step + 1, learningRate: rate });
+  return { loss, correct, rate, images: input.labels.length, seconds: secondsSince(started) };
 }
 
 /** Judges the network in evaluation mode. Throws `loss_not_finite` with the details. */
 export async function evaluate(
   network: Network,
-  batches: AsyncIterable<ImageBatch>,
+  batches: AsyncIterable<ImageBatch | FeatureBatch>,
   details: { epoch: number; learningRate: number },
 ): Promise<Evaluation & { seconds: number }> {
   const started = performance.now();
@@ -47,13 +72,18 @@ export async function evaluate(
 }
 
 /** Logits of a batch in evaluation mode, row by row: [images, classes]. */
-export function logitsOf(network: Network, batch: ImageBatch): Float32Array {
-  return tf.tidy(() => network.predict(imagesTensor(batch)).dataSync() as Float32Array);
+export function logitsOf(network: Network, batch: ImageBatch | FeatureBatch): Float32Array {
+  return tf.tidy(() => network.predict(inputTensor(batch)).dataSync() as Float32Array);
 }
 
-function imagesTensor({ pixels, labels }: ImageBatch) {
-  const side = Math.sqrt(pixels.length / 3 / labels.length);
-  return tf.tensor4d(pixels, [labels.length, side, side, 3]);
+/** Images [N, side, side, 3] or features [N, channels] of the rows from `start` to before `end`. */
+function inputTensor(batch: ImageBatch | FeatureBatch, start = 0, end = batch.labels.length) {
+  const values = "pixels" in batch ? batch.pixels : batch.features;
+  const size = values.length / batch.labels.length;
+  const rows = values.slice(start * size, end * size);
+  if ("features" in batch) return tf.tensor2d(rows, [end - start, size]);
+  const side = Math.sqrt(size / 3);
+  return tf.tensor4d(rows, [end - start, side, side, 3]);
 }
 
 function notFinite(what: string, value: number, details: Record<string, number>): CardinalError {

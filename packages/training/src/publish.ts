@@ -17,11 +17,13 @@ import {
 } from "@cardinal/checkpoint";
 import {
   type Emit,
+  type HeadOrigin,
   type ModelManifest,
   type ModelReport,
   modelReportSchema,
   problem,
   type Recipe,
+  type TrainingEnd,
   type TrainPayload,
   type TrainResult,
 } from "@cardinal/contracts";
@@ -32,6 +34,7 @@ import type { Checkpoints } from "./checkpoints.ts";
 import { classFigures } from "./evaluation.ts";
 import { checkExport } from "./export-check.ts";
 import type { ImageFeed } from "./image-feed.ts";
+import type { TrainingInputs } from "./inputs.ts";
 import { evaluate } from "./network-steps.ts";
 import type { TrainingSet } from "./training-set.ts";
 import type { TrainingState } from "./training-state.ts";
@@ -45,7 +48,13 @@ export interface PublishOptions {
   pointer: CheckpointPointer;
   recipe: Recipe;
   set: TrainingSet;
+  /** Real images, for the check of the export. */
   feed: ImageFeed;
+  /** What the network is judged on. */
+  inputs: TrainingInputs;
+  /** Where the weights were from, when there is a base. */
+  base: { id: string; head: HeadOrigin } | undefined;
+  endedBy: TrainingEnd;
   network: Network;
   checkpoints: Checkpoints;
   state: TrainingState;
@@ -61,8 +70,8 @@ export interface PublishOptions {
 export async function publish(options: PublishOptions): Promise<TrainResult> {
   const { store, payload, pointer, set, network, checkpoints, emit, signal } = options;
   const started = performance.now();
-  const parameters = await checkpoints.best();
-  network.load(parameters);
+  await checkpoints.restoreBest(network);
+  const parameters = network.parameters();
   const id = modelId(payload.job, pointer.attempt);
   const onnx = exportOnnx(network.architecture, parameters, {
     imageSize: options.recipe.imageSize,
@@ -104,6 +113,7 @@ async function finish(store: ObjectStore, payload: TrainPayload, manifest: Model
     dataset: lineage.dataset,
     classes: manifest.classes,
     recipe: lineage.recipe,
+    ...(lineage.base !== undefined && { base: lineage.base }),
     epochs: report.epochs,
     bestEpoch: metrics.bestEpoch,
     valAccuracy: metrics.valAccuracy,
@@ -136,9 +146,9 @@ function checkBatches({ set, feed, recipe }: PublishOptions) {
 }
 
 async function makeReport(options: PublishOptions, exportError: number): Promise<ModelReport> {
-  const { network, feed, set, recipe, state, resumedFromStep } = options;
+  const { network, inputs, set, recipe, state, resumedFromStep, base, endedBy } = options;
   const where = { epoch: state.best!.epoch, learningRate: recipe.optimizer.learningRate };
-  const { confusion } = await evaluate(network, feed.evaluation(set.validation, recipe.batchSize), where);
+  const { confusion } = await evaluate(network, inputs.evaluation(set.validation, recipe.batchSize), where);
   return {
     epochs: state.epochs,
     confusion,
@@ -147,13 +157,15 @@ async function makeReport(options: PublishOptions, exportError: number): Promise
       evaluatedOn: set.evaluatedOn,
       trainSeconds: state.trainSeconds,
       exportError,
+      ...(base && { head: base.head }),
+      endedBy,
       ...(resumedFromStep !== undefined && { resumedFromStep }),
     },
   };
 }
 
 function manifestOf(options: PublishOptions, id: string, files: ModelManifest["files"]): ModelManifest {
-  const { recipe, set, state, payload } = options;
+  const { recipe, set, state, payload, base } = options;
   const { accuracy, loss, epoch } = state.best!;
   return {
     format: 1,
@@ -166,6 +178,7 @@ function manifestOf(options: PublishOptions, id: string, files: ModelManifest["f
     lineage: {
       job: payload.job,
       dataset: { name: set.name, version: set.version },
+      ...(base && { base: base.id }),
       recipe,
       software: options.software,
     },

@@ -1,27 +1,35 @@
 /** What a training does exactly: the request with every default filled in, and what it refuses. */
 import {
   type ArchitectureName,
+  type ClassCount,
+  classWeightsOf,
   IMAGENET_MEAN,
   IMAGENET_STD,
+  type ModelManifest,
   problem,
   type Recipe,
   type TrainPayload,
   type Transform,
 } from "@cardinal/contracts";
-import { type Architecture, architecture } from "@cardinal/resnext";
+import { type Architecture, architecture, stageNames } from "@cardinal/resnext";
 
 /**
- * The recipe of a request. Throws `image_size_too_small` when nothing would be left of an image at the network's last
- * stage, and `invalid_request` for what only other code paths train (a base model, only the head).
+ * The recipe of a request for a data set with these classes, from `base` when it names one.
+ *
+ * Throws `base_required` for frozen stages that would be random ones, `base_mismatch` for a base of another
+ * architecture, `image_size_too_small` when nothing would be left of an image at the network's last stage, and
+ * `invalid_request` for a stage that the architecture does not have or class weights that do not suit the classes.
  */
-export function recipeOf(request: TrainPayload["request"]): Recipe {
-  if (request.trainable !== "all" || request.base !== undefined) {
-    throw problem("invalid_request", "this trains all parameters from scratch: neither `base` nor `trainable: head`", {
-      path: request.base === undefined ? "trainable" : "base",
-    });
-  }
+export function recipeOf(
+  request: TrainPayload["request"],
+  classes: readonly ClassCount[],
+  base?: ModelManifest,
+): Recipe {
   const arch = architecture(request.architecture);
-  const imageSize = request.imageSize ?? arch.imageSize;
+  checkStages(request, arch, base);
+  const transform = transformOf(request, arch, base);
+  const imageSize = transform.crop;
+  const classWeights = classWeightsOf(request.classWeights, classes);
   if (imageSize < arch.minImageSize) {
     throw problem(
       "image_size_too_small",
@@ -31,16 +39,51 @@ export function recipeOf(request: TrainPayload["request"]): Recipe {
   }
   return {
     architecture: arch.name as ArchitectureName,
-    trainable: "all",
+    trainable: request.trainable,
     epochs: request.epochs,
     batchSize: request.batchSize,
+    accumulate: request.accumulate,
     optimizer: request.optimizer,
     schedule: request.schedule,
+    labelSmoothing: request.labelSmoothing,
+    ...(classWeights && { classWeights }),
+    ...(request.earlyStopping && { earlyStopping: request.earlyStopping }),
+    ...(request.maxRuntimeSeconds !== undefined && { maxRuntimeSeconds: request.maxRuntimeSeconds }),
     augment: request.augment,
     imageSize,
-    transform: evaluationTransform(arch, imageSize),
+    transform,
     seed: request.seed,
   };
+}
+
+function checkStages(request: TrainPayload["request"], arch: Architecture, base: ModelManifest | undefined): void {
+  const { trainable } = request;
+  if (trainable !== "all" && !stageNames(arch).includes(trainable)) {
+    const message = `${arch.name} has no stage ${trainable}: trainable is "all" or one of ${stageNames(arch).slice(1).join(", ")}`;
+    throw problem("invalid_request", message, { path: "trainable" });
+  }
+  if (trainable !== "all" && !base) {
+    throw problem("base_required", `trainable "${trainable}" freezes the stages before it, which only a base has`, {
+      path: "base",
+    });
+  }
+  if (base && base.architecture !== arch.name) {
+    throw problem("base_mismatch", `the base ${base.id} is a ${base.architecture}, not a ${arch.name}`, {
+      path: "architecture",
+      architecture: base.architecture,
+    });
+  }
+}
+
+/**
+ * The base's transform: what its weights were trained on. Another image size keeps its ratio of resize to crop, its
+ * normalisation and its EXIF policy.
+ */
+function transformOf(request: TrainPayload["request"], arch: Architecture, base: ModelManifest | undefined): Transform {
+  if (!base) return evaluationTransform(arch, request.imageSize ?? arch.imageSize);
+  const { transform } = base;
+  const crop = request.imageSize ?? transform.crop;
+  return { ...transform, resize: Math.round((crop * transform.resize) / transform.crop), crop };
 }
 
 /**
@@ -67,10 +110,16 @@ export function lastStageSide(arch: Architecture, imageSize: number): number {
 }
 
 /**
- * The learning rate of a step, counted from 0. `cosine`: from the full rate down to 0 over all steps (Loshchilov and
- * Hutter 2017, arXiv 1608.03983, equation 5 without restarts).
+ * The learning rate of a step, counted from 0, of `steps` in all epochs. In the warm-up the rate rises linearly, its
+ * last step has all of it. `cosine`: from the full rate down to 0 over the steps after the warm-up (Loshchilov and
+ * Hutter 2017, arXiv 1608.03983, equation 5 without restarts). `step`: by the epoch, counted from the first one.
  */
-export function learningRate(recipe: Recipe, step: number, steps: number): number {
-  const full = recipe.optimizer.learningRate;
-  return recipe.schedule.name === "cosine" ? (full / 2) * (1 + Math.cos((Math.PI * step) / steps)) : full;
+export function learningRate({ optimizer, schedule, epochs }: Recipe, step: number, steps: number): number {
+  const full = optimizer.learningRate;
+  const warmup = Math.round((schedule.warmupEpochs * steps) / epochs);
+  if (step < warmup) return (full * (step + 1)) / warmup;
+  if (schedule.name === "cosine") return (full / 2) * (1 + Math.cos((Math.PI * (step - warmup)) / (steps - warmup)));
+  if (schedule.name === "constant") return full;
+  const epoch = Math.floor((step * epochs) / steps);
+  return full * schedule.gamma! ** Math.floor(epoch / schedule.stepEpochs!);
 }

@@ -1,5 +1,5 @@
 /** The rows of a data set version that a training reads, and how an epoch is cut into batches. */
-import { problem, type Recipe } from "@cardinal/contracts";
+import { type ClassCount, problem, type Recipe } from "@cardinal/contracts";
 import { readDataset, readManifest, seededRandom, shuffled } from "@cardinal/dataset";
 import { architecture } from "@cardinal/resnext";
 import type { ObjectStore } from "@cardinal/storage";
@@ -65,10 +65,11 @@ export async function readTrainingSet(
 
 /** Where the batches of an epoch of `images` images end; every epoch has the same. */
 export function batchEnds(recipe: Recipe, images: number): number[] {
-  const { batchSize } = recipe;
+  const { batchSize, trainable } = recipe;
   const ends: number[] = [];
   for (let end = batchSize; end < images; end += batchSize) ends.push(end);
   ends.push(images);
+  if (trainable === "head") return ends; // no BatchNorm learns
   if (lastStageSide(architecture(recipe.architecture), recipe.imageSize) > 1) return ends;
   return withoutSingles(recipe, ends);
 }
@@ -89,6 +90,18 @@ function withoutSingles(recipe: Recipe, ends: number[]): number[] {
     );
   }
   return images - before > 1 ? ends : [...ends.slice(0, -2), images];
+}
+
+/** Where the steps of an epoch end whose batches end at `ends`: after `accumulate` batches, and after the last one. */
+export function stepEnds(ends: readonly number[], accumulate: number): number[] {
+  return ends.filter((_, index) => (index + 1) % accumulate === 0 || index === ends.length - 1);
+}
+
+/** The training images of each class, in class index order. */
+export function classCounts({ classes, train }: Pick<TrainingSet, "classes" | "train">): ClassCount[] {
+  const counts = classes.map((name) => ({ class: name, train: 0 }));
+  for (const { label } of train) counts[label]!.train++;
+  return counts;
 }
 
 /** The order in which an epoch (from 0) takes the images: a permutation of its own, the same for the same seed. */

@@ -2,11 +2,15 @@
  * Where a training is. Everything that a later attempt needs beside the tensors to go on as if nothing had happened.
  *
  *   (epoch e, position 0) ──step──▶ (e, p) ──step──▶ … (e, all images) ──validation──▶ (e + 1, 0) … (epochs, 0): done
+ *                                     └──── time is up: validation of the part ─────▶ (e + 1, 0): done
+ *
+ * A training is also done between two epochs when it stops early. `endOf` tells, from the state alone, so that an
+ * attempt that finds it in a checkpoint sees the same.
  *
  * Invariants: `step` counts the steps of all epochs; `position` is a multiple of whole batches; `epochs` has one entry
  * for each finished epoch; `best` is set from the first finished epoch on.
  */
-import { type Epoch, epochSchema } from "@cardinal/contracts";
+import { type Epoch, epochSchema, type Recipe, type TrainingEnd } from "@cardinal/contracts";
 import { z } from "zod";
 import type { Evaluation } from "./evaluation.ts";
 
@@ -85,4 +89,29 @@ export function endEpoch(
   state.epoch += 1;
   state.trainSeconds += seconds;
   return { epoch, best: better };
+}
+
+/** Why the training is over; undefined while it goes on. An epoch under way is always brought to its end first. */
+export function endOf(recipe: Recipe, state: TrainingState): TrainingEnd | undefined {
+  if (state.position > 0) return undefined;
+  if (state.epoch >= recipe.epochs) return "epochs";
+  if (state.epoch > 0 && isOutOfTime(recipe, state)) return "max-runtime";
+  return hasStalled(recipe, state.epochs) ? "early-stopping" : undefined;
+}
+
+export function isOutOfTime({ maxRuntimeSeconds }: Recipe, { trainSeconds }: TrainingState): boolean {
+  return maxRuntimeSeconds !== undefined && trainSeconds >= maxRuntimeSeconds;
+}
+
+/** Whether in `patience` epochs none rose by more than `minDelta` over the last that did, as Keras' EarlyStopping. */
+function hasStalled({ earlyStopping }: Recipe, epochs: readonly Epoch[]): boolean {
+  if (!earlyStopping) return false;
+  let reference = Number.NEGATIVE_INFINITY;
+  let without = 0;
+  for (const { valAccuracy } of epochs) {
+    const rises = valAccuracy > reference + earlyStopping.minDelta;
+    if (rises) reference = valAccuracy;
+    without = rises ? 0 : without + 1;
+  }
+  return without >= earlyStopping.patience;
 }

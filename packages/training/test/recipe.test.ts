@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { architectures, classWeightsOf, recipeSchema } from "@cardinal/contracts";
 import { architecture, architectureNames } from "@cardinal/resnext";
 import { evaluationTransform, learningRate, recipeOf } from "@cardinal/training";
 import { classFigures, EvaluationSum, scoreLogits } from "../src/evaluation.ts";
 import { mirrorRows } from "../src/image-feed.ts";
 import { lastStageSide } from "../src/recipe.ts";
-import { batchEnds, epochOrder } from "../src/training-set.ts";
-import { endEpoch, endStep, initialState } from "../src/training-state.ts";
+import { batchEnds, epochOrder, stepEnds } from "../src/training-set.ts";
+import { endEpoch, endOf, endStep, initialState } from "../src/training-state.ts";
 import { coded, payload } from "./support.ts";
 
 const dataset = { name: "flowers", version: "0".repeat(64) };
-const recipe = (request: Parameters<typeof payload>[1]) => recipeOf(payload(dataset, request).request);
+const recipe = (request: Parameters<typeof payload>[1]) =>
+  recipeOf(payload(dataset, request).request, [{ class: "a", train: 1 }]);
 const imagenet = "resnext50_32x4d";
 
 test("the transform keeps the architecture's ratio of resize to crop", () => {
@@ -68,6 +70,81 @@ test("learning rates: constant, and cosine from the full rate towards 0", () => 
   };
   assert.deepEqual(rates("constant"), [0.1, 0.1, 0.1, 0.1, 0.1]);
   assert.deepEqual(rates("cosine"), [0.1, 0.085355, 0.05, 0.014645, 0]);
+});
+
+test("learning rates: step by the epoch, and a warm-up before any of them", () => {
+  const rates = (schedule: object, epochs: number, steps: number) => {
+    const made = recipe({ schedule, epochs, optimizer: { learningRate: 0.1 } });
+    return Array.from({ length: steps }, (_, step) => Number(learningRate(made, step, steps).toFixed(6)));
+  };
+  const thirds = [0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.001, 0.001];
+  assert.deepEqual(rates({ name: "step", stepEpochs: 2 }, 5, 10), thirds);
+  assert.deepEqual(rates({ name: "step", stepEpochs: 1, gamma: 0.5 }, 2, 4), [0.1, 0.1, 0.05, 0.05]);
+  assert.deepEqual(rates({ warmupEpochs: 2 }, 3, 6), [0.025, 0.05, 0.075, 0.1, 0.1, 0.1]);
+  assert.deepEqual(rates({ warmupEpochs: 0.5 }, 2, 8), [0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]);
+  assert.deepEqual(rates({ name: "cosine", warmupEpochs: 1 }, 3, 6), [0.05, 0.1, 0.1, 0.085355, 0.05, 0.014645]);
+});
+
+test("class weights: given by array or name, balanced, and what does not suit the classes", () => {
+  const counts = [
+    { class: "a", train: 30 },
+    { class: "10", train: 10 },
+    { class: "2", train: 0 },
+  ];
+  assert.equal(classWeightsOf(undefined, counts), undefined);
+  assert.deepEqual(classWeightsOf([1, 2, 3], counts), [1, 2, 3]);
+  assert.deepEqual(classWeightsOf({ 2: 5, a: 7 }, counts), [7, 1, 5]);
+  assert.deepEqual(classWeightsOf("balanced", counts), [40 / 90, 40 / 30, 1]);
+  assert.throws(() => classWeightsOf([1, 2], counts), /2 weights for 3 classes/);
+  assert.throws(() => classWeightsOf({ toString: 1 }, counts), /no class "toString"/);
+});
+
+test("weight decay is PyTorch's by default, and momentum SGD's alone", () => {
+  const optimizer = (wanted: object) => recipe({ optimizer: wanted }).optimizer;
+  const common = { learningRate: 1e-4, decayNormAndBias: true };
+  assert.deepEqual(optimizer({}), { name: "adam", weightDecay: 0, ...common });
+  assert.deepEqual(optimizer({ name: "adamw" }), { name: "adamw", weightDecay: 0.01, ...common });
+  assert.deepEqual(optimizer({ name: "sgd" }), { name: "sgd", weightDecay: 0, momentum: 0.9, ...common });
+});
+
+test("a recipe of an older version says what that version did", () => {
+  const { accumulate: _, labelSmoothing: __, optimizer, schedule, ...rest } = recipe({});
+  const old = { ...rest, optimizer: { name: "adam", learningRate: 0.001 }, schedule: { name: "constant" } };
+  assert.deepEqual(recipeSchema.parse(old), recipe({}));
+  assert.deepEqual([optimizer.weightDecay, schedule.warmupEpochs], [0, 0]);
+});
+
+test("what the contract says of the architectures is true", () => {
+  assert.deepEqual(Object.keys(architectures).sort(), [...architectureNames].sort());
+  for (const [name, known] of Object.entries(architectures)) {
+    const { imageSize, minImageSize, layers } = architecture(name);
+    assert.deepEqual(known, { imageSize, minImageSize, stages: layers.length }, name);
+  }
+});
+
+test("early stopping counts the epochs since the last real rise", () => {
+  const made = (minDelta: number) => recipe({ epochs: 9, earlyStopping: { patience: 2, minDelta } });
+  const endsAfter = (accuracies: number[], minDelta: number) => {
+    const state = initialState();
+    for (const accuracy of accuracies) {
+      endStep(state, { loss: 1, correct: 0, images: 4, rate: 0.1, seconds: 1 }, 1);
+      assert.equal(endOf(made(minDelta), state), undefined, "an epoch under way is brought to its end");
+      endEpoch(state, { accuracy, loss: 1, confusion: [] }, 1);
+      if (endOf(made(minDelta), state)) return state.epoch;
+    }
+    return undefined;
+  };
+  assert.equal(endsAfter([0.5, 0.6, 0.6, 0.7, 0.7, 0.7, 0.8], 0), 6);
+  assert.equal(endsAfter([0, 0, 0], 0), 3, "an accuracy of 0 is the first to be risen from");
+  assert.equal(endsAfter([0.5, 0.54, 0.58, 0.59, 0.6], 0.05), 5);
+  assert.equal(endsAfter([0.5, 0.54, 0.54], 0.05), 3);
+});
+
+test("steps end after so many batches, and with the epoch", () => {
+  assert.deepEqual(stepEnds([2, 4, 6, 8, 9], 2), [4, 8, 9]);
+  assert.deepEqual(stepEnds([2, 4], 2), [4]);
+  assert.deepEqual(stepEnds([2, 4, 5], 1), [2, 4, 5]);
+  assert.deepEqual(stepEnds([2, 4], 8), [4]);
 });
 
 test("cross entropy and right answers, also of large logits", () => {

@@ -46,9 +46,9 @@ test("images too small for the network are refused before any work", async () =>
   assert.deepEqual(run.events, []);
 });
 
-test("a base model or a head alone is another kind of training", async () => {
-  await assert.rejects(train(files.store, payload(dataset, { base: "mdl-x" })), coded("invalid_request"));
-  await assert.rejects(train(files.store, payload(dataset, { trainable: "head" })), coded("invalid_request"));
+test("frozen stages need a base, and the base has to be there", async () => {
+  await assert.rejects(train(files.store, payload(dataset, { trainable: "head" })), coded("base_required"));
+  await assert.rejects(train(files.store, payload(dataset, { base: "mdl-x" })), coded("model_not_found"));
 });
 
 for (const [what, code, replacement] of [

@@ -65,7 +65,7 @@ export function payload(
   const defaults = { architecture: SMALL, epochs: 2, batchSize: 16, optimizer: { learningRate: 1e-3 } };
   const parsed = trainRequestSchema.parse({ dataset: dataset.name, ...defaults, ...request });
   const job = `train-${String(jobs++).padStart(26, "0")}`;
-  return { v: 1, job, request: { ...parsed, dataset } };
+  return { v: 1, job, request: { ...parsed, architecture: parsed.architecture ?? SMALL, dataset } };
 }
 
 export interface Run {

@@ -1,9 +1,15 @@
 /** `POST /v1/train`: everything that can be refused is refused here, before a worker is asked. */
+import { readModel } from "@cardinal/checkpoint";
 import {
+  type ArchitectureName,
   architectures,
+  classWeightsOf,
   type DatasetVersion,
+  DEFAULT_ARCHITECTURE,
+  type ModelManifest,
   PAYLOAD_VERSION,
   problem,
+  type TrainPayload,
   type TrainRequest,
   trainRequestSchema,
 } from "@cardinal/contracts";
@@ -14,14 +20,12 @@ import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf } from "../request-parsing.ts";
 
-export function trainRoutes({ store, queue }: ApiContext): Router {
+export function trainRoutes(context: ApiContext): Router {
+  const { queue } = context;
   const router = Router();
   router.post("/", async (request, response) => {
     const wanted = bodyOf(request, trainRequestSchema);
-    refuseUnsupported(wanted);
-    const dataset = await readDataset(store, wanted.dataset.name, wanted.dataset.version);
-    refuseUntrainable(dataset);
-    const pinned = { ...wanted, dataset: { name: dataset.name, version: dataset.version } };
+    const pinned = await pinRequest(context, wanted);
     const id = JobQueue.newId("train");
     const { job } = await queue.enqueue(
       "train",
@@ -33,25 +37,52 @@ export function trainRoutes({ store, queue }: ApiContext): Router {
   return router;
 }
 
-function refuseUnsupported(wanted: TrainRequest): void {
-  if (wanted.trainable === "head" && wanted.base === undefined) {
-    throw problem("base_required", "trainable 'head' trains the last layer of a base model: name it as 'base'", {
+/** Names become ids and versions now, so that a job means tomorrow what it means today. */
+async function pinRequest({ store }: ApiContext, wanted: TrainRequest): Promise<TrainPayload["request"]> {
+  const base = wanted.base === undefined ? undefined : (await readModel(store, wanted.base)).manifest;
+  const architecture = wanted.architecture ?? base?.architecture ?? DEFAULT_ARCHITECTURE;
+  refuseBase(wanted, architecture, base);
+  refuseImageSize(wanted, architecture);
+  const dataset = await readDataset(store, wanted.dataset.name, wanted.dataset.version);
+  refuseUntrainable(dataset);
+  classWeightsOf(wanted.classWeights, dataset.report.classes);
+  const version = { name: dataset.name, version: dataset.version };
+  return { ...wanted, ...(base && { base: base.id }), architecture, dataset: version };
+}
+
+function refuseBase(
+  { trainable }: TrainRequest,
+  architecture: ArchitectureName,
+  base: ModelManifest | undefined,
+): void {
+  const { stages } = architectures[architecture];
+  if (trainable.startsWith("layer") && Number(trainable.slice("layer".length)) > stages) {
+    throw problem("invalid_request", `trainable: ${architecture} has ${stages} stages, so no ${trainable}`, {
+      path: "trainable",
+    });
+  }
+  if (trainable !== "all" && base === undefined) {
+    throw problem("base_required", `trainable '${trainable}' freezes the layers of a base model: name it as 'base'`, {
       path: "base",
     });
   }
-  if (wanted.base !== undefined) {
-    throw problem("not_implemented", "this version trains from scratch only: training from a base comes later", {
-      path: "base",
-    });
-  }
-  const { minImageSize } = architectures[wanted.architecture];
-  if (wanted.imageSize !== undefined && wanted.imageSize < minImageSize) {
+  if (base !== undefined && base.architecture !== architecture) {
     throw problem(
-      "image_size_too_small",
-      `${wanted.architecture} needs images of ${minImageSize} pixels or more, not ${wanted.imageSize}`,
-      { path: "imageSize", minImageSize },
+      "base_mismatch",
+      `the base ${base.id} is a ${base.architecture}, not a ${architecture}; leave 'architecture' out to train the base's`,
+      { path: "architecture", architecture: base.architecture },
     );
   }
+}
+
+function refuseImageSize({ imageSize }: TrainRequest, architecture: ArchitectureName): void {
+  const { minImageSize } = architectures[architecture];
+  if (imageSize === undefined || imageSize >= minImageSize) return;
+  throw problem(
+    "image_size_too_small",
+    `${architecture} needs images of ${minImageSize} pixels or more, not ${imageSize}`,
+    { path: "imageSize", minImageSize },
+  );
 }
 
 function refuseUntrainable(dataset: DatasetVersion): void {

@@ -1,4 +1,4 @@
-import { type BatchNormNode, inputId, type LayerNode } from "../layer-graph.ts";
+import type { BatchNormNode, featuresId, inputId, LayerNode } from "../layer-graph.ts";
 import { convForward } from "./convolution.ts";
 import type { ConvolutionEngine } from "./grouped.ts";
 import { add, batchNormInference, batchNormTraining, matMul, maxPool, relu } from "./kernels.ts";
@@ -32,16 +32,21 @@ export interface TrainingPass {
   dispose(): void;
 }
 
+/** What a pass begins with: `x` as the output of the node `id`, which and whose predecessors are not computed. */
+export interface PassInput {
+  readonly x: Tensor;
+  readonly id: typeof inputId | typeof featuresId;
+}
+
 /** Evaluation mode: running statistics everywhere, nothing kept. `output` is a node's id; the caller owns the result. */
-export function forwardInference(layers: Layers, x: Tensor, output: string): Tensor {
+export function forwardInference(layers: Layers, input: PassInput, output: string): Tensor {
   const values = new Values();
   try {
-    for (const planned of layers.plan.nodes) {
-      const { node } = planned;
-      const y = node.id === inputId ? x.clone() : tf.tidy(() => evaluate(layers, node, values));
+    for (const { node } of nodesFrom(layers.plan, input)) {
+      const y = node.id === input.id ? input.x.clone() : tf.tidy(() => evaluate(layers, node, values));
       if (node.id === output) return y;
       values.put(node.id, y, layers.plan.forwardUses.get(node.id) ?? 0);
-      for (const id of node.inputs) values.release(id);
+      if (node.id !== input.id) for (const id of node.inputs) values.release(id);
     }
   } finally {
     values.dispose();
@@ -49,8 +54,12 @@ export function forwardInference(layers: Layers, x: Tensor, output: string): Ten
   throw new Error(`the network has no node ${output}`);
 }
 
+function nodesFrom(plan: Plan, { id }: PassInput): readonly PlannedNode[] {
+  return plan.nodes.slice(plan.nodes.findIndex(({ node }) => node.id === id));
+}
+
 /** Training mode: stages that learn normalise by the batch and update their running statistics; frozen ones do not. */
-export function forwardTraining(layers: Layers, x: Tensor): TrainingPass {
+export function forwardTraining(layers: Layers, input: PassInput): TrainingPass {
   const { plan } = layers;
   const values = new Values();
   const reserves: Reserves = new Map();
@@ -63,14 +72,14 @@ export function forwardTraining(layers: Layers, x: Tensor): TrainingPass {
     reserves.clear();
   };
   try {
-    for (const planned of plan.nodes) {
+    for (const planned of nodesFrom(plan, input)) {
       const { node } = planned;
-      const y = node.id === inputId ? x.clone() : train(layers, planned, values, reserves);
+      const y = node.id === input.id ? input.x.clone() : train(layers, planned, values, reserves);
       if (planned.differentiable) inputShapes.set(node.id, values.get(node.inputs[0]!).shape);
       const uses = (plan.forwardUses.get(node.id) ?? 0) + (plan.backwardUses.get(node.id) ?? 0);
       if (node === plan.nodes.at(-1)!.node) logits = y;
       else values.put(node.id, y, uses);
-      for (const id of node.inputs) values.release(id);
+      if (node.id !== input.id) for (const id of node.inputs) values.release(id);
     }
   } catch (error) {
     dispose();

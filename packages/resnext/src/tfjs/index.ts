@@ -7,4 +7,4 @@ export { Network, type NetworkOptions } from "./network.ts";
 export { Optimizer, type OptimizerOptions } from "./optimizer.ts";
 export type { Trainable } from "./plan.ts";
 export { type Tensor, tensorflowVersion, tf } from "./tensorflow.ts";
-export { type TrainingBatch, trainStep } from "./train-step.ts";
+export { GradientSum, type StepResult, type TrainingBatch, trainStep } from "./train-step.ts";

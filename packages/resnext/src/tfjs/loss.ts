@@ -5,16 +5,24 @@ export interface Loss {
   readonly loss: number;
   /** How many labels are the index of the largest logit (the first of equals). */
   readonly correct: number;
+  /** What the batch counts in a mean over several: the sum of its labels' weights. */
+  readonly weight: number;
   /** Gradient of the mean loss with respect to the logits, [N, classes]; the caller disposes it. */
   readonly dLogits: Tensor;
 }
 
 /**
  * Softmax cross entropy as torch.nn.CrossEntropyLoss: the mean over the batch, weighted where classWeights are given
- * (sum of weight times loss over the sum of the weights). Labels are class indices, one for each row of logits.
+ * (sum of weight times loss over the sum of the weights), with labelSmoothing (from 0 to 1) of the target spread over
+ * all classes. Labels are class indices, one for each row of logits.
  * Throws RangeError for a label that is no class.
  */
-export function softmaxCrossEntropy(logits: Tensor, labels: Int32Array, classWeights?: Float32Array): Loss {
+export function softmaxCrossEntropy(
+  logits: Tensor,
+  labels: Int32Array,
+  classWeights?: Float32Array,
+  labelSmoothing = 0,
+): Loss {
   const [batch, classes] = logits.shape as [number, number];
   if (labels.length !== batch) throw new RangeError(`${labels.length} labels for ${batch} rows of logits`);
   const wrong = labels.find((label) => label < 0 || label >= classes);
@@ -23,19 +31,47 @@ export function softmaxCrossEntropy(logits: Tensor, labels: Int32Array, classWei
     throw new RangeError(`${classWeights.length} class weights for ${classes} classes`);
   }
   const weights = Float32Array.from(labels, (label) => classWeights?.[label] ?? 1);
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const weight = weights.reduce((sum, value) => sum + value, 0);
   return tf.tidy(() => {
-    const attributes = [attribute.float32("T"), attribute.int32("Tlabels")];
-    const inputs = [logits, tf.tensor1d(labels, "int32")];
-    const [losses, gradient] = ops("SparseSoftmaxCrossEntropyWithLogits", attributes, inputs, 2);
-    const shares = tf.tensor2d(
-      weights.map((weight) => weight / total),
-      [batch, 1],
-    );
-    const perRow = losses!.dataSync<"float32">();
-    const loss = perRow.reduce((sum, value, row) => sum + (value * weights[row]!) / total, 0);
-    return { loss, correct: countCorrect(logits, labels), dLogits: tf.mul(gradient!, shares) };
+    const rows =
+      labelSmoothing === 0
+        ? { ...sparseRows(logits, labels), scales: weights }
+        : smoothedRows(logits, labels, classWeights ?? new Float32Array(classes).fill(1), labelSmoothing);
+    const shares = rows.scales.map((scale) => scale / weight);
+    const perRow = rows.losses.dataSync<"float32">();
+    const loss = perRow.reduce((sum, value, row) => sum + (value * rows.scales[row]!) / weight, 0);
+    const dLogits = tf.mul(rows.gradient, tf.tensor2d(shares, [batch, 1]));
+    return { loss, correct: countCorrect(logits, labels), weight, dLogits };
   });
+}
+
+/** Cross entropy of each row with its label, and its gradient. */
+function sparseRows(logits: Tensor, labels: Int32Array): { losses: Tensor; gradient: Tensor } {
+  const attributes = [attribute.float32("T"), attribute.int32("Tlabels")];
+  const inputs = [logits, tf.tensor1d(labels, "int32")];
+  const [losses, gradient] = ops("SparseSoftmaxCrossEntropyWithLogits", attributes, inputs, 2);
+  return { losses: losses!, gradient: gradient! };
+}
+
+/**
+ * PyTorch's smoothed loss of a row is -sum_c t_c log p_c with t_c = (1 - e) w_y [c = y] + e w_c / classes. TensorFlow's
+ * op wants targets that sum to 1, so it gets t over its sum, and the row is scaled by that sum.
+ */
+function smoothedRows(logits: Tensor, labels: Int32Array, classWeights: Float32Array, smoothing: number) {
+  const classes = classWeights.length;
+  const spread = classWeights.map((weight) => (smoothing * weight) / classes);
+  const spreadSum = spread.reduce((sum, value) => sum + value, 0);
+  const scales = Float32Array.from(labels, (label) => (1 - smoothing) * classWeights[label]! + spreadSum);
+  const targets = new Float32Array(labels.length * classes);
+  labels.forEach((label, row) => {
+    for (let at = 0; at < classes; at++) {
+      const own = at === label ? (1 - smoothing) * classWeights[label]! : 0;
+      targets[row * classes + at] = (own + spread[at]!) / scales[row]!;
+    }
+  });
+  const inputs = [logits, tf.tensor2d(targets, [labels.length, classes])];
+  const [losses, gradient] = ops("SoftmaxCrossEntropyWithLogits", [attribute.float32("T")], inputs, 2);
+  return { losses: losses!, gradient: gradient!, scales };
 }
 
 /** How many labels are the index of the largest logit of their row. */

@@ -6,8 +6,8 @@
  * its dispose(); several may be alive at a time. Invariants: parameters change only by load, by an optimiser's step
  * and (running statistics of stages that learn) by forwardTrain; a frozen stage's are never written.
  */
-import { type Architecture, stageNames } from "../architecture.ts";
-import { featuresId, logitsId } from "../layer-graph.ts";
+import { type Architecture, featureChannels, stageNames } from "../architecture.ts";
+import { featuresId, inputId, logitsId } from "../layer-graph.ts";
 import {
   checkParameters,
   floats,
@@ -18,7 +18,7 @@ import {
   parameterSpecs,
 } from "../parameters.ts";
 import { backward, type Gradients } from "./backward.ts";
-import { forwardInference, forwardTraining, type Layers, type TrainingPass } from "./forward.ts";
+import { forwardInference, forwardTraining, type Layers, type PassInput, type TrainingPass } from "./forward.ts";
 import { type ConvolutionEngine, convolutionEngine } from "./grouped.ts";
 import { fromNative, nativeShape, toNative } from "./layout.ts";
 import { makePlan, type Trainable } from "./plan.ts";
@@ -38,6 +38,8 @@ export class Network {
   readonly trainable: Trainable;
   /** Specs of the parameters that an optimiser changes, in state_dict order. */
   readonly learned: readonly ParameterSpec[];
+  /** Specs of all that training changes: the learned ones, and the running statistics of the stages that learn. */
+  readonly changing: readonly ParameterSpec[];
   readonly #specs: readonly ParameterSpec[];
   readonly #variables = new Map<string, Variable>();
   /** num_batches_tracked of each BatchNorm, by its prefix. */
@@ -59,26 +61,35 @@ export class Network {
     };
     const stages = stageNames(arch);
     const first = this.trainable === "all" ? 0 : stages.indexOf(this.trainable);
-    this.learned = this.#specs.filter((spec) => isLearned(spec) && stages.indexOf(spec.stage) >= first);
+    this.changing = this.#specs.filter((spec) => stages.indexOf(spec.stage) >= first);
+    this.learned = this.changing.filter(isLearned);
     for (const spec of this.#specs) {
       if (spec.kind === "num_batches_tracked") this.#setBatches(spec, parameters);
       else this.#variables.set(spec.name, this.#newVariable(spec, parameters));
     }
   }
 
-  /** Logits [N, classes] in evaluation mode for x [N, H, W, 3], normalised. The caller disposes them. */
+  /**
+   * Logits [N, classes] in evaluation mode for x: images [N, H, W, 3], normalised, or their features [N, channels].
+   * The caller disposes them.
+   */
   predict(x: Tensor): Tensor {
-    return forwardInference(this.#layers, this.#checkInput(x), logitsId);
+    return forwardInference(this.#layers, x.rank === 2 ? this.#featuresInput(x) : this.#imagesInput(x), logitsId);
   }
 
   /** Features [N, channels] (global average pool) in evaluation mode. The caller disposes them. */
   features(x: Tensor): Tensor {
-    return forwardInference(this.#layers, this.#checkInput(x), featuresId);
+    return forwardInference(this.#layers, this.#imagesInput(x), featuresId);
   }
 
-  /** Training mode for x [N, H, W, 3]. Give the pass to backward, or dispose it. Updates running statistics. */
+  /**
+   * Training mode for images [N, H, W, 3], or, where only the head learns, for their features [N, channels] (a frozen
+   * backbone gives the same ones every time). Give the pass to backward, or dispose it. Updates running statistics.
+   */
   forwardTrain(x: Tensor): TrainingPass {
-    return forwardTraining(this.#layers, this.#checkInput(x));
+    if (x.rank !== 2) return forwardTraining(this.#layers, this.#imagesInput(x));
+    if (this.trainable !== "head") throw new RangeError(`features train only the head, not "${this.trainable}"`);
+    return forwardTraining(this.#layers, this.#featuresInput(x));
   }
 
   /** Gradients of the learned parameters for dLogits [N, classes]; uses up the pass. The caller disposes them. */
@@ -138,7 +149,15 @@ export class Network {
     this.#batches.set(bnPrefix(spec), (parameters.get(spec.name)!.data as BigInt64Array)[0]!);
   }
 
-  #checkInput(x: Tensor): Tensor {
+  #featuresInput(x: Tensor): PassInput {
+    const channels = featureChannels(this.architecture);
+    if (x.shape[1] !== channels || x.dtype !== "float32") {
+      throw new RangeError(`features must be float32 [N, ${channels}], not ${x.dtype} [${x.shape}]`);
+    }
+    return { x, id: featuresId };
+  }
+
+  #imagesInput(x: Tensor): PassInput {
     const { minImageSize, name } = this.architecture;
     const [, height = 0, width = 0, channels] = x.shape;
     if (x.rank !== 4 || channels !== 3 || x.dtype !== "float32") {
@@ -147,7 +166,7 @@ export class Network {
     if (height < minImageSize || width < minImageSize) {
       throw new RangeError(`${name} needs images of at least ${minImageSize} pixels, not ${height}x${width}`);
     }
-    return x;
+    return { x, id: inputId };
   }
 }
 

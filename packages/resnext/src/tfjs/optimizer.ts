@@ -4,7 +4,14 @@
  * State: the number of steps done and one (SGD: momentum_buffer) or two (Adam: exp_avg, exp_avg_sq) moments for each
  * learned parameter, zero at first. state() and load() move it through checkpoints exactly.
  */
-import { elementCount, floats, ParameterError, type Parameters, type ParameterTensor } from "../parameters.ts";
+import {
+  elementCount,
+  floats,
+  ParameterError,
+  type ParameterSpec,
+  type Parameters,
+  type ParameterTensor,
+} from "../parameters.ts";
 import type { Gradients } from "./backward.ts";
 import { nativeShape, toNative } from "./layout.ts";
 import type { Network } from "./network.ts";
@@ -16,6 +23,8 @@ export interface OptimizerOptions {
   readonly name: "adam" | "adamw" | "sgd";
   /** 0 unless given. */
   readonly weightDecay?: number;
+  /** Whether weight decay also takes BatchNorm's weights and all biases, as in PyTorch; true unless given. */
+  readonly decayNormAndBias?: boolean;
   /** SGD's momentum; 0.9 unless given. */
   readonly momentum?: number;
   /** Adam's decay rates; 0.9 and 0.999 unless given. */
@@ -35,7 +44,10 @@ export class Optimizer {
 
   constructor(network: Network, options: OptimizerOptions) {
     this.#network = network;
-    this.#options = { weightDecay: 0, momentum: 0.9, betas: [0.9, 0.999], epsilon: 1e-8, ...options };
+    this.#options = {
+      ...{ weightDecay: 0, decayNormAndBias: true, momentum: 0.9, betas: [0.9, 0.999], epsilon: 1e-8 },
+      ...options,
+    };
     const kinds = options.name === "sgd" ? ["momentum_buffer"] : ["exp_avg", "exp_avg_sq"];
     const zeros = () =>
       new Map(
@@ -55,10 +67,10 @@ export class Optimizer {
   step(gradients: Gradients, learningRate: number): void {
     this.#steps++;
     const scalars = this.#scalars(learningRate);
-    for (const { name } of this.#network.learned) {
-      const gradient = gradients.get(name);
-      if (!gradient) throw new Error(`no gradient for ${name}`);
-      tf.tidy(() => this.#update(name, gradient, learningRate, scalars));
+    for (const spec of this.#network.learned) {
+      const gradient = gradients.get(spec.name);
+      if (!gradient) throw new Error(`no gradient for ${spec.name}`);
+      tf.tidy(() => this.#update(spec, gradient, learningRate, scalars));
     }
     tf.dispose(scalars);
   }
@@ -113,9 +125,14 @@ export class Optimizer {
     return [power1, power2, learningRate, betas[0], betas[1], scaled].map((value) => tf.scalar(value));
   }
 
-  #update(name: string, gradient: Tensor, learningRate: number, scalars: Tensor[]): void {
-    const variable = this.#network.variable(name);
-    const { weightDecay } = this.#options;
+  #weightDecay({ kind }: ParameterSpec): number {
+    const { weightDecay, decayNormAndBias } = this.#options;
+    return decayNormAndBias || kind === "conv weight" || kind === "fc weight" ? weightDecay : 0;
+  }
+
+  #update(spec: ParameterSpec, gradient: Tensor, learningRate: number, scalars: Tensor[]): void {
+    const variable = this.#network.variable(spec.name);
+    const weightDecay = this.#weightDecay(spec);
     let direction = gradient;
     if (weightDecay !== 0 && this.#options.name === "adamw") {
       const decay = tf.mul(variable.read(), learningRate * weightDecay);
@@ -123,7 +140,7 @@ export class Optimizer {
     } else if (weightDecay !== 0) {
       direction = tf.add(gradient, tf.mul(variable.read(), weightDecay));
     }
-    const moments = [...this.#moments.values()].map((variables) => variables.get(name)!.handle);
+    const moments = [...this.#moments.values()].map((variables) => variables.get(spec.name)!.handle);
     if (this.#options.name === "sgd") {
       const [rate, momentum] = scalars as [Tensor, Tensor];
       ops("ResourceApplyMomentum", T, [variable.handle, ...moments, rate, direction, momentum], 0);
