@@ -53,6 +53,7 @@ function ourProcess({ images }: StartFiles, cores: number): Promise<LineProcess>
     TF_NUM_INTEROP_THREADS: "1",
     OMP_NUM_THREADS: `${cores}`,
     TF_CPP_MIN_LOG_LEVEL: "2",
+    GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
   };
   return LineProcess.start({ command: process.execPath, args: [file, images], env });
 }

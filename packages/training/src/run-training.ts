@@ -14,7 +14,7 @@ import {
   type TrainResult,
 } from "@cardinal/contracts";
 import { architecture } from "@cardinal/resnext";
-import { Network, Optimizer } from "@cardinal/resnext/tfjs";
+import { convolutionEngine, Network, Optimizer } from "@cardinal/resnext/tfjs";
 import type { ObjectStore } from "@cardinal/storage";
 import { Checkpoints } from "./checkpoints.ts";
 import { ImageFeed } from "./image-feed.ts";
@@ -185,7 +185,12 @@ function announceStart(emit: Emit, set: TrainingSet, { base }: Start, resumedFro
   const images = { train: set.train.length, validation: set.validation.length, classes: set.classes.length };
   const how = resumedFromStep === undefined ? "begins" : `goes on after step ${resumedFromStep}`;
   const from = base && { base: base.id, head: base.head };
-  emit({ type: "log", level: "info", message: `training ${how}`, details: { ...images, ...from } });
+  emit({
+    type: "log",
+    level: "info",
+    message: `training ${how}`,
+    details: { ...images, ...from, engine: convolutionEngine() },
+  });
   if (base?.head === "from base" && base.classes.some((name, index) => name !== set.classes[index])) {
     const message = "the base's head is kept, but was trained on classes of other names: it starts with their weights";
     emit({ type: "log", level: "warn", message, details: { base: base.id, baseClasses: base.classes.slice(0, 10) } });
