@@ -13,7 +13,8 @@ await runMain(async () => {
     TF_NUM_INTEROP_THREADS: "1",
     OMP_NUM_THREADS: String(env.THREADS),
     TF_CPP_MIN_LOG_LEVEL: "2",
-    // Large pages for large tensors, where the C library is glibc: 3 to 6% of a step, measured on ResNeXt-50.
+    // Large pages for large tensors, where the C library is glibc: 3 to 6% of a step on a busy machine, nothing on an
+    // idle one (ResNeXt-50, batch 16).
     GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
     THREADS: String(env.THREADS),
   });
