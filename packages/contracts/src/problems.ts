@@ -22,9 +22,7 @@ export const problems = {
   unsupported_media_type: entry(415, "The body has a content type that this call does not take."),
   body_too_large: entry(413, "The body is larger than the limit."),
   unauthorized: entry(401, "A valid bearer key is required."),
-  forbidden: entry(403, "The key does not allow this."),
   not_found: entry(404, "There is nothing at this address."),
-  not_implemented: entry(501, "This version cannot do that yet."),
   idempotency_conflict: entry(409, "The Idempotency-Key was used with another request."),
   upload_failed: entry(400, "The upload ended before it was complete."),
   range_not_satisfiable: entry(416, "The range lies outside of the file."),
@@ -81,7 +79,6 @@ export const problems = {
   shards_failed: entry(500, "Some shards failed for good."),
   too_many_failures: entry(422, "More images failed than maxFailureRate allows."),
   fenced: entry(409, "A later attempt has taken over the job."),
-  payload_version: entry(500, "The job was made by another version of Cardinal.", true),
 
   // Store and queue
   object_not_found: entry(404, "There is no object under the key."),
