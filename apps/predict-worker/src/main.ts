@@ -4,7 +4,7 @@
  */
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import { imageAnswerSchema, type QueueName } from "@cardinal/contracts";
+import { imageAnswerSchema, type QueueName, type WorkEvent } from "@cardinal/contracts";
 import { createImageWorker, createShardWorker, createWorker } from "@cardinal/queue";
 import { hostList, predictWorkerVariables, runMain } from "@cardinal/service";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
@@ -32,7 +32,7 @@ await runMain(async () => {
       concurrency: 4,
       events,
       handle: async (payload, signal) => {
-        const onEvent = (event: Parameters<typeof shell.record>[0]) => shell.record(event, payload.id);
+        const onEvent = (event: WorkEvent) => shell.record(event, payload.id);
         return imageAnswerSchema.parse(await inference.run("image", payload, { signal, onEvent }));
       },
     }),
@@ -43,7 +43,7 @@ await runMain(async () => {
         shardFailed: ({ job, shard }, error) => logger.warn({ job, shard, error }, "shard failed"),
       },
       handle: async ({ payload, signal, stopReason }) => {
-        const onEvent = (event: Parameters<typeof shell.record>[0]) => shell.record(event, payload.job);
+        const onEvent = (event: WorkEvent) => shell.record(event, payload.job);
         await inference.run("shard", payload, { signal, stopReason, drainGraceMs, onEvent });
       },
     }),

@@ -14,9 +14,6 @@ const indexSchema = z.record(z.string(), z.string().min(1).max(1000)).transform(
   return z.NEVER;
 });
 
-/** Store keys of weights that are imported lie below this; nothing else can be named as a source. */
-export const IMPORT_AREA = "imports/";
-
 export const importRequestSchema = z.strictObject({
   architecture: architectureSchema,
   /** Where the file is, unless it is the body: an `https:` address of an allowed host, or a store key in `imports/`. */

@@ -7,7 +7,6 @@ export const layout = {
 
   datasets: "datasets/",
   datasetLatest: (name: string) => `datasets/${name}/latest.json`,
-  datasetVersions: (name: string) => `datasets/${name}/`,
   dataset: (name: string, version: string) => `datasets/${name}/${version}/dataset.json`,
   manifest: (name: string, version: string) => `datasets/${name}/${version}/manifest.jsonl`,
   splitManifest: (name: string, version: string, split: Split) => `datasets/${name}/${version}/${split}.jsonl`,
@@ -38,7 +37,7 @@ export const layout = {
   rows: (job: string) => `predictions/${job}/rows.jsonl`,
   errors: (job: string) => `predictions/${job}/errors.jsonl`,
 
-  /** What operators put there for `POST /v1/models/import`. */
+  /** What operators put there for `POST /v1/models/import`; no other key can be named as its source. */
   imports: "imports/",
   importClasses: (job: string) => `uploads/${job}.classes.json`,
 

@@ -1,6 +1,5 @@
 /** `POST /v1/models/import`: a state_dict as the body, or the source of one, becomes a queued import. */
 import {
-  IMPORT_AREA,
   type ImportPayload,
   type ImportRequest,
   importRequestSchema,
@@ -39,7 +38,7 @@ async function importSource(context: ApiContext, request: Request, response: Res
 
 /** An address of an allowed host, or a key of the import area that is there. */
 async function originOf({ store, importHosts }: ApiContext, source: string) {
-  if (source.startsWith(IMPORT_AREA)) {
+  if (source.startsWith(layout.imports)) {
     if (await store.stat(source)) return { file: source };
     throw problem("source_not_allowed", `there is no object ${source}`, { path: "source" });
   }
@@ -47,7 +46,7 @@ async function originOf({ store, importHosts }: ApiContext, source: string) {
   if (url?.protocol === "https:" && importHosts.includes(url.host)) return { url: url.href };
   throw problem(
     "source_not_allowed",
-    `source must be a store key in ${IMPORT_AREA} or an https address of an allowed host (IMPORT_ALLOWED_HOSTS: ${importHosts.join(", ") || "none"})`,
+    `source must be a store key in ${layout.imports} or an https address of an allowed host (IMPORT_ALLOWED_HOSTS: ${importHosts.join(", ") || "none"})`,
     { path: "source" },
   );
 }
