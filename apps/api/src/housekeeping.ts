@@ -63,12 +63,14 @@ const isOver = (job: JobRecord | undefined): boolean => job === undefined || has
 
 const isOld = (modifiedAt: Date): boolean => Date.now() - modifiedAt.getTime() > UNWANTED_TTL_MS;
 
-/** Archives of jobs that have ended; what never became a job after a day. */
+/** Archives of completed jobs; of failed and cancelled ones, which may be retried, and of what never became a job after a day. */
 async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> {
   for await (const { key, modifiedAt } of store.list(layout.uploads)) {
     // `<job>`, or `<job>.<what>` for further files of the job.
     const job = await find(queue, key.slice(layout.uploads.length).split(".", 1)[0]!);
-    if (job ? hasEnded(job.state) : isOld(modifiedAt)) await store.delete(key);
+    const wantedSince = job?.finishedAt ?? modifiedAt;
+    const isUnwanted = job?.state === "completed" || (isOver(job) && isOld(wantedSince));
+    if (isUnwanted) await store.delete(key);
   }
 }
 

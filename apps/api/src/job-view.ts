@@ -14,6 +14,9 @@ export async function jobView(queue: JobQueue, job: JobRecord): Promise<JobView>
     ...(job.result && { result: job.result }),
     ...(job.error && { error: job.error }),
     attempts: job.attempts,
+    ...(job.history.length > 0 && {
+      history: job.history.map((end) => ({ ...end, finishedAt: end.finishedAt.toISOString() })),
+    }),
     ...(reason && { waitingReason: reason }),
     createdAt: job.createdAt.toISOString(),
     ...(job.startedAt && { startedAt: job.startedAt.toISOString() }),

@@ -137,6 +137,11 @@ export class CardinalClient {
     return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}`, { method: "DELETE" });
   }
 
+  /** Runs a failed or cancelled job again, under its id. */
+  retry(id: string): Promise<JobView> {
+    return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}/retry`, { method: "POST" });
+  }
+
   /**
    * Looks at the job until it has ended, whatever its end; `onProgress` hears of every look. An API that is away, or has
    * lost its Redis, is waited for: the error is thrown when it lasts longer than a minute.

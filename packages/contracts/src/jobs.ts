@@ -43,6 +43,17 @@ export const jobViewSchema = z.strictObject({
   error: problemRecordSchema.optional(),
   /** How often a worker has begun the job. */
   attempts: z.int(),
+  /** How the job had ended before it was retried, oldest first. */
+  history: z
+    .array(
+      z.strictObject({
+        state: z.enum(["failed", "cancelled"]),
+        finishedAt: z.iso.datetime(),
+        attempts: z.int(),
+        error: problemRecordSchema.optional(),
+      }),
+    )
+    .optional(),
   /** Why a waiting job waits. */
   waitingReason: z.string().optional(),
   createdAt: z.iso.datetime(),

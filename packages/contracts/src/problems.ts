@@ -35,6 +35,7 @@ export const problems = {
   image_not_found: entry(404, "No such image in the store."),
   results_not_ready: entry(409, "The job has no results yet."),
   job_already_finished: entry(409, "The job has already ended."),
+  job_not_retryable: entry(409, "Only a job that failed or was cancelled can be retried, while its inputs are there."),
   base_required: entry(400, "Training only a part of the network needs a base model."),
   base_mismatch: entry(400, "The base model has another architecture than the request."),
   dataset_not_trainable: entry(400, "The data set has no labelled training images."),

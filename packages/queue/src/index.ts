@@ -6,7 +6,7 @@ export { QueueConsumer } from "./consumer.ts";
 export { whyNoWorker } from "./fleet.ts";
 export { createImageWorker, ImageCaller } from "./image-calls.ts";
 export { JobQueue, type QueueConfig, type QueueDepth, waitingReason } from "./job-queue.ts";
-export type { JobRecord } from "./records.ts";
+export type { JobRecord, PastEnd } from "./records.ts";
 export type { ShardFailure } from "./shard-flow.ts";
 export { createShardWorker, type ShardRun } from "./shard-worker.ts";
 export { createWorker, type JobRun, type Outcome } from "./worker.ts";

@@ -14,6 +14,7 @@ import {
   problem,
   type QueueName,
   queueNames,
+  toProblem,
   type WorkerView,
 } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
@@ -150,6 +151,28 @@ export class JobQueue {
     });
   }
 
+  /**
+   * Runs a failed or cancelled job again under the same id: a new budget of attempts, the history kept. `check`, when
+   * given, is asked once the job counts as open (so nothing that it uses can be deleted any more); when it throws, the
+   * job fails with what was thrown, and the caller hears of it. Throws `job_not_found`, `job_not_retryable`.
+   */
+  async requeueEnded(id: string, check?: (job: JobRecord) => Promise<void>): Promise<JobRecord> {
+    return guarded(async () => {
+      const { kind } = await this.get(id);
+      await this.#records.requeueEnded(kind, id);
+      const job = await this.get(id);
+      try {
+        await check?.(job);
+      } catch (error) {
+        await this.#records.finish(kind, id, undefined, { error: toProblem(error).toRecord() });
+        throw error;
+      }
+      // The entry of the last run may still be held by a worker that is about to let go of it: that worker adds it anew.
+      await this.#add(kind, id, job.payload, job.priority);
+      return job;
+    });
+  }
+
   workers(): Promise<WorkerView[]> {
     return guarded(() => listWorkers(this.#redis, this.#keys));
   }
@@ -189,8 +212,9 @@ export class JobQueue {
     for (const job of await this.#records.getMany(open)) {
       if (!job || hasEnded(job.state)) continue;
       if (await this.#bull[job.kind].getJob(job.id)) continue;
-      if (job.attempts > policies[job.kind].lostWorkers) {
-        const message = `the job was begun ${job.attempts} times and never came to an end`;
+      const begun = job.attempts - job.attemptsBefore;
+      if (begun > policies[job.kind].lostWorkers) {
+        const message = `the job was begun ${begun} times and never came to an end`;
         await this.#records.finish(job.kind, job.id, undefined, { error: { code: "job_lost", message } });
         continue;
       }

@@ -9,7 +9,7 @@ export interface Keys {
   shards(id: string): string;
   /** Sorted set of all jobs by the time they were made. */
   readonly jobs: string;
-  /** Sorted set of the jobs that have not ended, by the same time. */
+  /** Sorted set of the jobs that have not ended, by the time they were made or last retried. */
   readonly open: string;
   /** Sorted set of the waiting jobs of a queue, by the time since when they wait. */
   waiting(queue: QueueName): string;

@@ -18,16 +18,27 @@ export interface JobRecord {
   payload: Record<string, unknown>;
   priority: number;
   attempts: number;
+  /** Of those, how many belong to budgets before the last retry. */
+  attemptsBefore: number;
   createdAt: Date;
   waitingSince: Date;
   startedAt?: Date;
   finishedAt?: Date;
+  /** How the job had ended before it was retried, oldest first. */
+  history: PastEnd[];
   progress?: Progress;
   result?: Record<string, unknown>;
   error?: ProblemRecord;
   /** Predict jobs: images answered, and images planned once the plan is made. */
   done: number;
   total?: number;
+}
+
+export interface PastEnd {
+  state: "failed" | "cancelled";
+  finishedAt: Date;
+  attempts: number;
+  error?: ProblemRecord;
 }
 
 export interface NewJob {
@@ -195,6 +206,27 @@ export class JobRecords {
     return before as JobState;
   }
 
+  /**
+   * A job that failed or was cancelled waits again with a new budget of attempts; its id, its fence and its history go
+   * on. Gives the state before. Throws `job_not_found`, `job_not_retryable`.
+   */
+  async requeueEnded(kind: JobKind, id: string): Promise<"failed" | "cancelled"> {
+    const keys = this.#keys;
+    const before = await this.#redis.cardinalRequeueEnded(
+      keys.job(id),
+      keys.jobs,
+      keys.open,
+      keys.waiting(kind),
+      id,
+      Date.now(),
+    );
+    if (before === "failed" || before === "cancelled") return before;
+    if (before === "missing") throw problem("job_not_found", `there is no job ${id}`);
+    throw problem("job_not_retryable", `job ${id} is ${before}: only what failed or was cancelled can be retried`, {
+      state: before,
+    });
+  }
+
   /** Counts the images of a finished shard, once. */
   async shardDone(id: string, shard: number, images: number): Promise<void> {
     await this.#redis.cardinalShardDone(
@@ -223,10 +255,14 @@ function parseRecord(id: string, hash: Record<string, string>): JobRecord | unde
     payload: json(hash.payload) ?? {},
     priority: Number(hash.priority),
     attempts: Number(hash.attempts),
+    attemptsBefore: Number(hash.attemptsBefore ?? 0),
     createdAt: new Date(Number(hash.createdAt)),
     waitingSince: new Date(Number(hash.waitingSince)),
     startedAt: date(hash.startedAt),
     finishedAt: date(hash.finishedAt),
+    history: (json(`[${hash.history ?? ""}]`) as (Omit<PastEnd, "finishedAt"> & { finishedAt: number })[]).map(
+      (past) => ({ ...past, finishedAt: new Date(past.finishedAt) }),
+    ),
     progress: json(hash.progress),
     result: json(hash.result),
     error: json(hash.error),

@@ -3,15 +3,18 @@
  *
  *   waiting ──claim──> active ──finish──> completed | failed
  *      ^                 │ │
- *      └── requeue ──────┘ └──cancel──> cancelled <──cancel── waiting
+ *      ├── requeue ──────┘ └──cancel──> cancelled <──cancel── waiting
+ *      └── requeueEnded (somebody asks for a retry) ── failed | cancelled
  *
  * Invariants:
- * - An end state is never left.
- * - `fence` grows with every claim. A worker whose fence is not the record's has been replaced: whatever it wants to
- *   write is refused, so a job has one writer even when BullMQ hands it out twice.
+ * - `completed` is never left, `failed` and `cancelled` only by `requeueEnded`, which keeps how the job had ended in
+ *   `history` and gives it a new budget: `attemptsBefore` are the attempts that no longer count against it.
+ * - `fence` grows with every claim and every `requeueEnded`. A worker whose fence is not the record's has been replaced:
+ *   whatever it wants to write is refused, so a job has one writer even when BullMQ hands it out twice.
  * - `sealed` is set by the fence's holder before it publishes its result. A sealed job can no longer be cancelled, so a
  *   cancelled job never has a result. The seal outlives the run: when its holder dies, the result may be out already.
- * - `attempts` counts claims, but for claims after `parked` (waiting for shards, drained on shutdown).
+ * - `attempts` counts claims, but for claims after `parked` (waiting for shards, drained on shutdown). Like `fence` it
+ *   goes on over a retry.
  */
 import type { Redis, Result } from "ioredis";
 
@@ -107,6 +110,29 @@ redis.call('HSET', KEYS[1], 'state', 'cancelled', 'finishedAt', ARGV[2])
 close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
 return r[1]`,
   },
+  /**
+   * KEYS job jobs open waiting; ARGV id now. A failed or cancelled job waits again, as one that has not begun: nothing of
+   * it is planned, sealed or parked. Its progress and its finished shards stay. Gives the state before, or 'missing'.
+   */
+  cardinalRequeueEnded: {
+    numberOfKeys: 4,
+    lua: `
+local r = redis.call('HMGET', KEYS[1], 'state', 'finishedAt', 'attempts', 'error', 'history', 'createdAt')
+if not r[1] then return 'missing' end
+if r[1] ~= 'failed' and r[1] ~= 'cancelled' then return r[1] end
+local past = '{"state":"' .. r[1] .. '","finishedAt":' .. r[2] .. ',"attempts":' .. r[3]
+if r[4] then past = past .. ',"error":' .. r[4] end
+past = past .. '}'
+if r[5] then past = r[5] .. ',' .. past end
+redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[2], 'attemptsBefore', r[3], 'history', past)
+redis.call('HDEL', KEYS[1], 'finishedAt', 'result', 'error', 'planned', 'parked', 'sealed')
+redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('PERSIST', KEYS[1])
+redis.call('ZADD', KEYS[2], r[6], ARGV[1])
+redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+return r[1]`,
+  },
   /** KEYS job shards; ARGV shard images seconds. Counts a shard once, however often it is done. */
   cardinalShardDone: {
     numberOfKeys: 2,
@@ -128,6 +154,7 @@ declare module "ioredis" {
     cardinalFinish(...args: (string | number)[]): Result<string, Context>;
     cardinalRequeue(...args: (string | number)[]): Result<string, Context>;
     cardinalCancel(...args: (string | number)[]): Result<string, Context>;
+    cardinalRequeueEnded(...args: (string | number)[]): Result<string, Context>;
     cardinalShardDone(...args: (string | number)[]): Result<number, Context>;
   }
 }

@@ -34,7 +34,7 @@ import {
 } from "./bull-worker.ts";
 import type { StopReason } from "./child.ts";
 import type { QueueConsumer } from "./consumer.ts";
-import { policies } from "./policy.ts";
+import { jobOptions, policies } from "./policy.ts";
 import type { Claim } from "./records.ts";
 import { addShards, type ShardFailure, shardFailures } from "./shard-flow.ts";
 
@@ -82,6 +82,10 @@ export function createWorker<K extends JobKind>(consumer: QueueConsumer, options
     if (!claim) return;
     await new JobRunner(consumer, options, job, token, claim, stop).run();
   });
+  // A job that was cancelled and retried while its run was ending found its entry still there: it gets a new one.
+  const revive = (job: Job | undefined) => job && reviveEntry(consumer, kind, job).catch(events.error);
+  worker.bull.on("completed", revive);
+  worker.bull.on("failed", revive);
   // BullMQ fails an entry by itself when too many workers went silent with it: no handler sees that.
   worker.bull.on("failed", (job, error) => {
     // By its whole text: the message of a run that is tried again may name a file of any name.
@@ -92,6 +96,12 @@ export function createWorker<K extends JobKind>(consumer: QueueConsumer, options
       .then((first) => first && events.ended?.(kind, "failed", 0, job.id!, lost), events.error);
   });
   return worker;
+}
+
+/** Adds an entry for a job that waits; adding what is there already changes nothing. */
+async function reviveEntry({ bull, records }: QueueConsumer, kind: JobKind, { id, data }: Job): Promise<void> {
+  const record = await records.get(id!);
+  if (record?.state === "waiting") await bull[kind].add(kind, data, jobOptions(kind, id!, record.priority));
 }
 
 class JobRunner<K extends JobKind> {
