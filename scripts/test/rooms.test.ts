@@ -10,7 +10,7 @@ const ROOT = path.join(import.meta.dirname, "../..");
 const LAYERS: Record<string, string[]>[] = [
   { contracts: [], provision: [], samples: [], resnext: [] },
   { service: [], storage: [], client: [], queue: [] },
-  { checkpoint: [], dataset: [], worker: [] },
+  { checkpoint: [], dataset: [], features: [], worker: [] },
   { inference: [] },
   { training: [] },
   { api: [], "train-worker": [], "predict-worker": [], cli: [] },
@@ -22,6 +22,7 @@ const NEVER: Record<string, string[]> = {
   inference: ["queue", "service", "worker", "client", "resnext"],
   checkpoint: ["queue", "service", "client", "resnext"],
   dataset: ["queue", "service", "client", "resnext"],
+  features: ["queue", "service", "client", "resnext"],
   queue: ["resnext", "storage"],
   api: ["resnext", "training", "inference", "worker"],
   cli: ["queue", "storage", "training", "inference"],

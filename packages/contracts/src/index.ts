@@ -1,6 +1,7 @@
 export * from "./class-weights.ts";
 export * from "./datasets.ts";
 export * from "./events.ts";
+export * from "./features.ts";
 export * from "./images.ts";
 export * from "./imports.ts";
 export * from "./jobs.ts";

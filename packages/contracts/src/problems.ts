@@ -77,6 +77,8 @@ export const problems = {
   job_lost: entry(500, "The job's worker died too often."),
   worker_died: entry(500, "The process that ran the job died.", true),
   out_of_memory: entry(500, "The process that ran the job ran out of memory."),
+  features_missing: entry(500, "Features that the job needs are not in the cache.", true),
+  too_many_features: entry(422, "The features of the data set would not fit into a worker's memory."),
   shards_failed: entry(500, "Some shards failed for good."),
   too_many_failures: entry(422, "More images failed than maxFailureRate allows."),
   fenced: entry(409, "A later attempt has taken over the job."),

@@ -37,6 +37,18 @@ export const layout = {
   rows: (job: string) => `predictions/${job}/rows.jsonl`,
   errors: (job: string) => `predictions/${job}/errors.jsonl`,
 
+  /** Features by backbone, by view (transform and augmentation), and in segments by their own digest. */
+  allFeatures: "features/",
+  features: (backbone: string, view: string) => `features/${backbone}/${view}/`,
+  featureSegment: (backbone: string, view: string, segment: string) => `features/${backbone}/${view}/${segment}`,
+
+  /** What a training job has its features extracted from; removed when the job has ended. */
+  allExtractions: "extractions/",
+  extraction: (job: string) => `extractions/${job}/`,
+  extractionPlan: (job: string) => `extractions/${job}/plan.json`,
+  extractionInputs: (job: string, shard: number) => `extractions/${job}/inputs/${number(shard)}.jsonl`,
+  extractionNetwork: (job: string) => `extractions/${job}/network.onnx`,
+
   /** What operators put there for `POST /v1/models/import`; no other key can be named as its source. */
   imports: "imports/",
   importClasses: (job: string) => `uploads/${job}.classes.json`,
