@@ -15,7 +15,7 @@ import {
   urlHost,
   version,
 } from "@cardinal/service";
-import { openStore, storeConfigFromEnv } from "@cardinal/storage";
+import { claimStore, openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { createApp } from "./app.ts";
 import { startHousekeeping } from "./housekeeping.ts";
 
@@ -45,6 +45,7 @@ await runMain(async () => {
   if (!(await queue.check()).appendOnly) {
     logger.warn("Redis has no append-only file: a restart of it loses the jobs since its last snapshot");
   }
+  await claimStore(store, await queue.installation(), env.STORE_ADOPT === "true");
   const images = await ImageCaller.open(queueConfig, queue, onError);
   shutdown.onClose("image calls", () => images.close());
 

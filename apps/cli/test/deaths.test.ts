@@ -161,3 +161,22 @@ test("a predict-worker killed among shards: every image has its row, once, in or
   assert.deepEqual(await Array.fromAsync(client.rows(job.id)), await Array.fromAsync(client.rows(calm.id)));
   assert.equal((await Array.fromAsync(client.rows(job.id))).length, 1500);
 });
+
+test("Redis killed while a job trains: it is started again with its data, and the job goes on", {
+  timeout: 300_000,
+}, async () => {
+  await using up = await withDigits(300, 50);
+  const { client, system } = up;
+  const submitted = await client.train(LONG);
+  await trainingBeyond(client, submitted.id, 8);
+  const before = system.redis.pid()!;
+  process.kill(before, "SIGKILL");
+  const isBack = () => {
+    const pid = system.redis.pid();
+    return pid !== undefined && pid !== before && isAlive(pid);
+  };
+  await waitFor(isBack, { what: "Redis to be started again", timeoutMs: 30_000 });
+  const job = await completed(client, submitted);
+  assert.equal(job.attempts, 1);
+  assert.equal(up.notices.filter((line) => line.startsWith("Redis ended with SIGKILL")).length, 1);
+});

@@ -4,7 +4,7 @@
  * A job is accepted when its record is written; adding it to BullMQ comes after. A process that dies between the two
  * leaves a record without an entry, which `repair` finds and adds (as it does after Redis lost an entry).
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   hasEnded,
   type JobKind,
@@ -193,6 +193,14 @@ export class JobQueue {
   /** Throws `queue_unavailable` unless Redis answers now. */
   async check(): Promise<RedisFacts> {
     return guarded(() => checkRedis(this.#redis));
+  }
+
+  /** Random id of what lives in this Redis and namespace, made by the first who asks. */
+  async installation(): Promise<string> {
+    return guarded(async () => {
+      await this.#redis.set(this.#keys.installation, randomUUID(), "NX");
+      return (await this.#redis.get(this.#keys.installation))!;
+    });
   }
 
   /** True for one caller at a time, for `seconds`. */

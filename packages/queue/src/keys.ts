@@ -18,6 +18,8 @@ export interface Keys {
   /** Sorted set of worker ids by when they were last seen, and their descriptions. */
   readonly workers: string;
   readonly workerViews: string;
+  /** Random id of what lives in this Redis and namespace. */
+  readonly installation: string;
   /** Lock of the one process that does the housekeeping. */
   readonly housekeeper: string;
   /** Channel on which one API process hears answers to single images. */
@@ -35,6 +37,7 @@ export function keysOf(namespace: string): Keys {
     idempotency: (digest) => `${namespace}:idem:${digest}`,
     workers: `${namespace}:workers`,
     workerViews: `${namespace}:worker-views`,
+    installation: `${namespace}:installation`,
     housekeeper: `${namespace}:housekeeper`,
     reply: (api) => `${namespace}:reply:${api}`,
   };

@@ -102,6 +102,11 @@ export const apiVariables = {
   API_HOST: variable(text("127.0.0.1"), "127.0.0.1", "Address that the API listens on"),
   API_PORT: variable(whole(8080, 0, 65535), "8080", "Port of the API; 0 lets the system choose"),
   API_KEY: variable(key, "(required)", "Bearer key that callers of `/v1` present; 16 characters or more", true),
+  STORE_ADOPT: variable(
+    oneOf("false", ["true", "false"]),
+    "false",
+    "Take over a store that belongs to another Redis, because that one is lost for good",
+  ),
   MAX_UPLOAD_MB: variable(whole(20_480, 1, 10_000_000), "20480", "Largest archive that may be uploaded, in MB"),
   MAX_IMAGE_MB: variable(whole(32, 1, 1024), "32", "Largest single image for `POST /v1/predict/image`, in MB"),
   IMAGE_TIMEOUT_SECONDS: variable(

@@ -2,6 +2,9 @@
 import type { ModelFile, Split } from "@cardinal/contracts";
 
 export const layout = {
+  /** Names the installation that the store belongs to. */
+  owner: "owner.json",
+
   /** Image bytes by digest, written once. Two hexadecimal digits spread them over folders. */
   blob: (sha256: string) => `blobs/${sha256.slice(0, 2)}/${sha256}`,
 

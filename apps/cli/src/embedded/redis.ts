@@ -1,5 +1,11 @@
-/** The Redis of the embedded system: the one of REDIS_URL, or a private server with its data in the data folder. */
-
+/**
+ * The Redis of the embedded system: the one of REDIS_URL, or a private server with its data in the data folder.
+ *
+ * States of the private server: starting -> up -> (died -> starting)* -> stopping -> gone. One that dies is started
+ * again on its port, after a pause that doubles up to 30 s, and finds its data in its append-only file: the processes
+ * around it only see an outage.
+ */
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
@@ -11,23 +17,75 @@ import { endProcess, spawnTied } from "./supervised.ts";
 export interface EmbeddedRedis {
   url: string;
   description: string;
-  pid: number | undefined;
-  /** Called when the private server ends by itself. */
-  onDeath(listener: (why: string) => void): void;
+  /** Of the private server that runs now. */
+  pid(): number | undefined;
   stop(): Promise<void>;
 }
 
 const READY_TIMEOUT_MS = 60_000;
+const PING_TIMEOUT_MS = 2_000;
+const STOP_GRACE_MS = 20_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
 
-export async function startRedis(folder: DataFolder): Promise<EmbeddedRedis> {
+/** Resolves when Redis answers. `onRestart` hears why a private server is started again. */
+export async function startRedis(folder: DataFolder, onRestart: (why: string) => void): Promise<EmbeddedRedis> {
   const found = await findRedis();
   if (!found) throw new Error("no Redis: run npm run setup, or set REDIS_URL");
   if (found.kind === "url") {
-    return { url: found.url, description: found.why, pid: undefined, onDeath: () => {}, stop: async () => {} };
+    return { url: found.url, description: found.why, pid: () => undefined, stop: async () => {} };
   }
   const port = await freePort();
-  // The configuration goes in by standard input: a password among the arguments could be read by every user.
-  const config = [
+  const logFile = join(folder.logs, "redis.log");
+  const spawnServer = () => spawnTied(found.path, ["-"], configuration(folder, port), logFile);
+  const answers = (child: ChildProcess) =>
+    untilReady(port, folder.redisPassword, () => child.exitCode ?? child.signalCode, logFile);
+
+  let child = spawnServer();
+  try {
+    await answers(child);
+  } catch (error) {
+    await endProcess(child, STOP_GRACE_MS);
+    throw error;
+  }
+  let stopping = false;
+  let pause = FIRST_PAUSE_MS;
+  let timer: NodeJS.Timeout | undefined;
+  const watch = () => {
+    child.once("exit", (code, signal) => {
+      if (stopping) return;
+      onRestart(`ended with ${signal ?? `exit code ${code}`}`);
+      timer = setTimeout(startAgain, pause);
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    });
+  };
+  const startAgain = () => {
+    child = spawnServer();
+    watch();
+    answers(child).then(
+      () => {
+        pause = FIRST_PAUSE_MS;
+      },
+      // One that ended is started again by `watch`; one that hangs is ended, so that `watch` sees it.
+      () => child.kill("SIGKILL"),
+    );
+  };
+  watch();
+  return {
+    url: `redis://:${folder.redisPassword}@127.0.0.1:${port}`,
+    description: `${found.product} ${found.version} on port ${port}`,
+    pid: () => child.pid,
+    async stop() {
+      stopping = true;
+      clearTimeout(timer);
+      await endProcess(child, STOP_GRACE_MS);
+    },
+  };
+}
+
+/** It goes in by standard input: a password among the arguments could be read by every user. */
+const configuration = (folder: DataFolder, port: number): string =>
+  [
     `port ${port}`,
     "bind 127.0.0.1",
     `requirepass ${folder.redisPassword}`,
@@ -38,23 +96,6 @@ export async function startRedis(folder: DataFolder): Promise<EmbeddedRedis> {
     "maxmemory-policy noeviction",
     "",
   ].join("\n");
-  const logFile = join(folder.logs, "redis.log");
-  const child = spawnTied(found.path, ["-"], config, logFile);
-  const stop = () => endProcess(child, 20_000);
-  try {
-    await untilReady(port, folder.redisPassword, () => child.exitCode ?? child.signalCode, logFile);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-  return {
-    url: `redis://:${folder.redisPassword}@127.0.0.1:${port}`,
-    description: `${found.product} ${found.version} on port ${port}`,
-    pid: child.pid,
-    onDeath: (listener) => child.once("exit", (code, signal) => listener(`${signal ?? `exit code ${code}`}`)),
-    stop,
-  };
-}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
@@ -77,6 +118,7 @@ async function untilReady(port: number, password: string, ended: () => unknown, 
 /** Answers only with our password, so another server that took the port meanwhile is not mistaken for ours. */
 async function answersPing(port: number, password: string): Promise<boolean> {
   const socket = connect(port, "127.0.0.1");
+  socket.setTimeout(PING_TIMEOUT_MS, () => socket.destroy(new Error("no answer")));
   try {
     await once(socket, "connect");
     socket.write(`AUTH ${password}\r\nPING\r\n`);

@@ -44,10 +44,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
     return stopping;
   };
   try {
-    redis = await startRedis(folder);
-    redis.onDeath((why) => {
-      if (!stopping) options.onNotice(`Redis ended (${why}): stop and start again, nothing is lost`);
-    });
+    redis = await startRedis(folder, (why) => options.onNotice(`Redis ${why} and is started again`));
     const common = { ...environment(folder, redis.url), ...options.env };
     const supervise = (name: string, app: string, env: NodeJS.ProcessEnv, again?: NodeSpec["again"]) =>
       superviseNode({
