@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { inferenceEnvironment } from "../../../apps/predict-worker/src/inference-process.ts";
 import type { Bench, BenchContext, Outcome } from "../bench.ts";
 import { LineProcess } from "../line-process.ts";
 import { alternate, type Contestant, type Measured, ratio, takeTurns } from "../turns.ts";
@@ -54,7 +55,9 @@ export const forward: Bench = {
 
 function ourProcess(model: ModelFiles, threads: number): Promise<LineProcess> {
   const file = fileURLToPath(import.meta.resolve("./child.ts"));
-  return LineProcess.start({ command: process.execPath, args: [file, model.onnx, `${threads}`] });
+  // In the environment of the predict-worker's compute process: its memory settings are part of its speed.
+  const env = inferenceEnvironment({ threads, batchSize: BATCH_SIZE, cacheDir: "" });
+  return LineProcess.start({ command: process.execPath, args: [file, model.onnx, `${threads}`], env });
 }
 
 function theirProcess(

@@ -3,6 +3,7 @@ import { type BatchNormNode, type ConvNode, featuresId, type LayerNode, layerGra
 import { checkParameters, floats, ParameterError, type Parameters } from "../parameters.ts";
 import { foldBatchNorm } from "./fold.ts";
 import { attributeType, float32, modelProto } from "./schema.ts";
+import { widenGroups } from "./widen-groups.ts";
 
 /** Pinned: every onnxruntime since 1.12 reads both. */
 export const onnxOpset = 17;
@@ -18,7 +19,8 @@ export interface OnnxOptions {
 }
 
 /**
- * An .onnx file of the network in evaluation mode, BatchNorm folded into the convolutions.
+ * An .onnx file of the network in evaluation mode, BatchNorm folded into the convolutions, small groups joined to wider
+ * ones (widen-groups.ts).
  * Input `input` [batch, 3, imageSize, imageSize] (NCHW, normalised); outputs `logits` [batch, classes] and `features`
  * [batch, featureChannels], of which a session may fetch either or both. Float32 throughout.
  * Memory: beside the parameters, the folded weights and the file itself, each about 4 bytes a parameter.
@@ -123,11 +125,12 @@ class GraphProto {
   }
 
   #conv(node: ConvNode, bn: BatchNormNode, input: string[]): void {
-    const { weight, bias } = foldBatchNorm(node, bn, this.#parameters);
+    const { weight: folded, bias } = foldBatchNorm(node, bn, this.#parameters);
+    const { groups, weight } = widenGroups(node, folded);
     const [weightName, biasName] = [`${node.id}.weight`, `${node.id}.bias`];
-    this.#initializer(weightName, [node.outChannels, node.inChannels / node.groups, node.kernel, node.kernel], weight);
+    this.#initializer(weightName, [node.outChannels, node.inChannels / groups, node.kernel, node.kernel], weight);
     this.#initializer(biasName, [node.outChannels], bias);
-    this.#node("Conv", node.id, [...input, weightName, biasName], [...square(node), int("group", node.groups)]);
+    this.#node("Conv", node.id, [...input, weightName, biasName], [...square(node), int("group", groups)]);
   }
 
   #node(opType: string, id: string, input: string[], attribute: Attribute[] = [], output = id): void {
