@@ -31,12 +31,14 @@ export function bodyOf<S extends z.ZodType>(request: Request, schema: S): z.outp
   return schema.parse(request.body);
 }
 
-/** Numbers in a query are texts: turns those of the named fields into numbers where they are some. */
-export function queryOf<S extends z.ZodType>(request: Request, schema: S, numeric: readonly string[]): z.output<S> {
+/** Values in a query are texts: turns those of the named fields into numbers, true and false where they are some. */
+export function queryOf<S extends z.ZodType>(request: Request, schema: S, typed: readonly string[]): z.output<S> {
   const query: Record<string, unknown> = { ...request.query };
-  for (const field of numeric) {
+  for (const field of typed) {
     const value = query[field];
-    if (typeof value === "string" && /^-?\d+(\.\d+)?$/.test(value)) query[field] = Number(value);
+    if (typeof value !== "string") continue;
+    if (/^-?\d+(\.\d+)?$/.test(value)) query[field] = Number(value);
+    else if (value === "true" || value === "false") query[field] = value === "true";
   }
   return schema.parse(query);
 }

@@ -83,7 +83,7 @@ async function predictSplit(client: CardinalClient, model: string): Promise<Resu
   const correct = rows.filter((row) => row.label === row.class).length;
   assert.equal(summary.accuracy, correct / rows.length);
   assert.equal(job.progress?.done, COUNTS.val);
-  const csv = (await text(await client.csv(job.id))).trim().split("\r\n");
+  const csv = (await text(await client.results(job.id, "csv"))).trim().split("\r\n");
   assert.equal(csv.length, 1 + COUNTS.val);
   assert.ok(csv[1]!.startsWith(`${rows[0]!.image},${rows[0]!.sha256},${rows[0]!.class},`));
   return rows;

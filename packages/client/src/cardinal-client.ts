@@ -44,6 +44,17 @@ export interface UploadOptions extends Partial<Omit<IngestRequest, "name">> {
   onProgress?(sentBytes: number, totalBytes: number): void;
 }
 
+/** An archive that is written while it is sent. */
+export interface ArchiveSource {
+  stream: ReadableStream<Uint8Array>;
+  bytes: number;
+}
+
+async function fileSource(path: string): Promise<ArchiveSource> {
+  const blob = await openAsBlob(path);
+  return { stream: blob.stream() as ReadableStream<Uint8Array>, bytes: blob.size };
+}
+
 /** Pause between two looks at a job, in milliseconds: short at first, so that short jobs are not waited for long. */
 const FIRST_LOOK_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
@@ -56,23 +67,23 @@ export class CardinalClient {
     this.#connection = connection;
   }
 
-  /** Uploads a zip archive as a stream; gives the ingest job. */
-  async uploadDataset(name: string, archivePath: string, options: UploadOptions = {}): Promise<JobView> {
-    const blob = await openAsBlob(archivePath);
+  /** Uploads an archive, a file or what makes one, as a stream; gives the ingest job. */
+  async uploadDataset(name: string, archive: string | ArchiveSource, options: UploadOptions = {}): Promise<JobView> {
+    const { stream, bytes } = typeof archive === "string" ? await fileSource(archive) : archive;
     const { idempotencyKey, signal, onProgress, ...query } = options;
     let sent = 0;
     const counted = new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         sent += chunk.length;
-        onProgress?.(sent, blob.size);
+        onProgress?.(sent, bytes);
         controller.enqueue(chunk);
       },
     });
     return callJson(this.#connection, jobViewSchema, "/v1/datasets", {
       method: "POST",
       query: { name, ...query },
-      body: blob.stream().pipeThrough(counted),
-      headers: { "content-type": "application/zip", ...idempotency(idempotencyKey) },
+      body: stream.pipeThrough(counted),
+      headers: { "content-type": "application/octet-stream", ...idempotency(idempotencyKey) },
       signal,
     });
   }
@@ -173,9 +184,9 @@ export class CardinalClient {
     return this.#rows(`/v1/jobs/${encodeURIComponent(id)}/errors`);
   }
 
-  /** Its rows as CSV. */
-  async csv(id: string): Promise<ReadableStream<Uint8Array>> {
-    return (await this.#get(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format: "csv" } })).body!;
+  /** Its rows as bytes: JSON lines or CSV. */
+  async results(id: string, format: "jsonl" | "csv"): Promise<ReadableStream<Uint8Array>> {
+    return (await this.#get(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } })).body!;
   }
 
   async models(): Promise<ModelManifest[]> {

@@ -10,7 +10,7 @@ export interface Connection {
 
 export interface CallOptions {
   method?: "GET" | "POST" | "PUT" | "DELETE";
-  query?: Record<string, string | number | undefined>;
+  query?: Record<string, string | number | boolean | undefined>;
   json?: unknown;
   body?: RequestInit["body"];
   headers?: Record<string, string>;

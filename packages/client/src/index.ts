@@ -1,4 +1,5 @@
 export {
+  type ArchiveSource,
   CardinalClient,
   type ImportBody,
   type PredictBody,

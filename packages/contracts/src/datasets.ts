@@ -66,6 +66,8 @@ export const ingestRequestSchema = z.strictObject({
     .min(0)
     .max(2 ** 31 - 1)
     .default(0),
+  /** False: folders are no classes, and every image goes to the split `all`, named by its whole path. */
+  labels: z.boolean().optional(),
 });
 export type IngestRequest = z.infer<typeof ingestRequestSchema>;
 

@@ -158,6 +158,15 @@ test("names of every kind survive", async () => {
   assert.deepEqual(new Set(rows.map((row) => row.class)), new Set(classes));
 });
 
+test("without labels folders are parts of names alone", async () => {
+  await using space = await workspace();
+  const names = ["train/a/1.png", "val/b/1.png", "1.png"];
+  const { version, classes, report } = await space.ingest(files(...names), { labels: false });
+  assert.deepEqual(classes, []);
+  assert.deepEqual(report.splits, { all: 3 });
+  assert.deepEqual(paths(await rowsOf(space.store, version, "all")).sort(), [...names].sort());
+});
+
 const hundred = (name: string, n = 100) => Array.from({ length: n }, (_, i) => `${name}/${i}.png`);
 
 test("class folders without val: a stratified draw, the same for the same seed and any order", async () => {

@@ -17,7 +17,7 @@ export function datasetRoutes(context: ApiContext): Router {
   const router = Router();
 
   router.post("/", async (request, response) => {
-    const wanted = queryOf(request, ingestRequestSchema, ["valFraction", "seed"]);
+    const wanted = queryOf(request, ingestRequestSchema, ["valFraction", "seed", "labels"]);
     await acceptArchive(context, wanted, request, response);
   });
 

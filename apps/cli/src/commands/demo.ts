@@ -1,53 +1,45 @@
 /** `cardinal demo` (npm run demo): the whole system once through, on real images. */
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import type { Command } from "commander";
 import type { DemoFigures } from "../demo/figures.ts";
-import { FULL_SIZE, runDemo } from "../demo/run-demo.ts";
+import { type DemoSize, FULL_SIZE, runDemo } from "../demo/run-demo.ts";
 import { Story } from "../demo/story.ts";
 import { type EmbeddedSystem, startEmbedded } from "../embedded/system.ts";
-import { parseOptions, wholeNumber } from "../usage.ts";
+import { ExitCode } from "../exit-codes.ts";
+import { wholeNumber } from "../number-options.ts";
 import { describe, stopSignal } from "./up.ts";
 
-const HELP = `Usage: cardinal demo [options]
+interface DemoOptions extends DemoSize {
+  keep?: boolean;
+  json?: string;
+  dataDir: string;
+  port: number;
+}
 
-Brings the embedded system up, trains a small ResNeXt on 8,500 handwritten digits and predicts 1,500 others.
+export function addDemo(program: Command): void {
+  program
+    .command("demo")
+    .description("bring the embedded system up, train on 8,500 handwritten digits and predict 1,500 others")
+    .option("--keep", "leave the system up when it is done (Ctrl-C stops it)")
+    .option("--json <file>", "write the figures as JSON")
+    .option("--data-dir <dir>", "where everything goes; emptied first", ".cardinal/demo")
+    .option("--port <port>", "port of the API; 0: any free one", wholeNumber(0, 65_535), 0)
+    .option("--train <n>", "digits to train on", wholeNumber(20, 10_000), FULL_SIZE.train)
+    .option("--val <n>", "digits to hold out", wholeNumber(10, 10_000), FULL_SIZE.val)
+    .option("--epochs <n>", "epochs", wholeNumber(1, 1000), FULL_SIZE.epochs)
+    .action(async (options: DemoOptions) => {
+      process.exitCode = await demo(options);
+    });
+}
 
-  --keep           leave the system up when it is done (Ctrl-C stops it)
-  --json FILE      write the figures as JSON
-  --data-dir DIR   where everything goes; emptied first      (.cardinal/demo)
-  --port PORT      port of the API; 0: any free one          (0)
-  --train N        digits to train on                        (${FULL_SIZE.train})
-  --val N          digits to hold out                        (${FULL_SIZE.val})
-  --epochs N                                                 (${FULL_SIZE.epochs})
-  --help`;
-
-export async function demo(args: string[]): Promise<number> {
-  const options = parseOptions(args, {
-    keep: { type: "boolean", default: false },
-    json: { type: "string" },
-    "data-dir": { type: "string", default: ".cardinal/demo" },
-    port: { type: "string", default: "0" },
-    train: { type: "string", default: String(FULL_SIZE.train) },
-    val: { type: "string", default: String(FULL_SIZE.val) },
-    epochs: { type: "string", default: String(FULL_SIZE.epochs) },
-    help: { type: "boolean", default: false },
-  });
-  if (options.help) {
-    console.log(HELP);
-    return 0;
-  }
-  const size = {
-    train: wholeNumber(options.train, "train", 20, 10_000),
-    val: wholeNumber(options.val, "val", 10, 10_000),
-    epochs: wholeNumber(options.epochs, "epochs", 1, 1000),
-  };
-  const dataDir = options["data-dir"];
+async function demo({ dataDir, port, keep = false, json, ...size }: DemoOptions): Promise<number> {
   console.log("Cardinal demo: train and predict on real images, on this machine, with nothing but its CPU.");
   const system = await startEmbedded({
     dataDir,
     fresh: true,
     host: "127.0.0.1",
-    port: wholeNumber(options.port, "port", 0, 65_535),
+    port,
     predictWorkers: availableParallelism(),
     onNotice: (line) => console.log(`  ! ${line}`),
   });
@@ -63,17 +55,17 @@ export async function demo(args: string[]): Promise<number> {
     run.catch(() => {});
     if (figures) {
       completed = true;
-      if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
-      account(figures, system, options.keep, dataDir, options.json);
-      if (options.keep) await interrupted;
+      if (json !== undefined) await writeFile(json, `${JSON.stringify(figures, undefined, 2)}\n`);
+      account(figures, system, keep, dataDir, json);
+      if (keep) await interrupted;
     } else {
       console.log("\nInterrupted.");
     }
   } finally {
     await system.stop();
-    if (options.keep || !completed) console.log("Stopped.");
+    if (keep || !completed) console.log("Stopped.");
   }
-  return completed ? 0 : 130;
+  return completed ? ExitCode.done : ExitCode.interrupted;
 }
 
 function account(figures: DemoFigures, system: EmbeddedSystem, keep: boolean, dataDir: string, json?: string): void {

@@ -1,46 +1,36 @@
 /** `cardinal up` (npm start): the embedded system, staying up until SIGINT or SIGTERM. */
 import { availableParallelism } from "node:os";
+import type { Command } from "commander";
 import { type EmbeddedSystem, startEmbedded } from "../embedded/system.ts";
-import { parseOptions, wholeNumber } from "../usage.ts";
+import { wholeNumber } from "../number-options.ts";
 
-const HELP = `Usage: cardinal up [options]
+interface UpOptions {
+  dataDir: string;
+  host: string;
+  port: number;
+  predictWorkers: number;
+}
 
-Runs Redis, the object store, the API, a train-worker and predict-workers on this machine until Ctrl-C.
+export function addUp(program: Command): void {
+  program
+    .command("up")
+    .description("run the whole system on this machine until Ctrl-C")
+    .option("--data-dir <dir>", "where everything is kept", ".cardinal/data")
+    .option("--host <address>", "address of the API", "127.0.0.1")
+    .option("--port <port>", "port of the API; 0: any free one", wholeNumber(0, 65_535), 8080)
+    .option("--predict-workers <n>", "predict-workers", wholeNumber(1, 256), availableParallelism())
+    .action(up);
+}
 
-  --data-dir DIR         where everything is kept            (.cardinal/data)
-  --host ADDRESS         address of the API                  (127.0.0.1)
-  --port PORT            port of the API; 0: any free one    (8080)
-  --predict-workers N    predict-workers                     (one a core)
-  --help`;
-
-export async function up(args: string[]): Promise<number> {
-  const options = parseOptions(args, {
-    "data-dir": { type: "string", default: ".cardinal/data" },
-    host: { type: "string", default: "127.0.0.1" },
-    port: { type: "string", default: "8080" },
-    "predict-workers": { type: "string", default: String(availableParallelism()) },
-    help: { type: "boolean", default: false },
-  });
-  if (options.help) {
-    console.log(HELP);
-    return 0;
-  }
+async function up(options: UpOptions): Promise<void> {
   const stop = stopSignal();
-  const system = await startEmbedded({
-    dataDir: options["data-dir"],
-    fresh: false,
-    host: options.host,
-    port: wholeNumber(options.port, "port", 0, 65_535),
-    predictWorkers: wholeNumber(options["predict-workers"], "predict-workers", 1, 256),
-    onNotice: (line) => console.log(line),
-  });
+  const system = await startEmbedded({ ...options, fresh: false, onNotice: (line) => console.log(line) });
   describe(system);
   console.log("\nCtrl-C stops it; the next start finds everything again.");
   await stop;
   console.log("\nStopping: running work is saved and goes on at the next start.");
   await system.stop();
   console.log("Stopped.");
-  return 0;
 }
 
 /** Where the system is and how to talk to it. The key is shown once, when it is made. */

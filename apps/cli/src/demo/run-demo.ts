@@ -6,8 +6,9 @@ import { CardinalClient } from "@cardinal/client";
 import { type Epoch, isErrorRow, type JobView, predictSummarySchema, trainResultSchema } from "@cardinal/contracts";
 import { digitImages, writeDigits, writeZip } from "@cardinal/samples";
 import type { EmbeddedSystem } from "../embedded/system.ts";
+import { showJob } from "../progress-bar.ts";
 import type { DemoFigures } from "./figures.ts";
-import { epochLine, type Story, showJob } from "./story.ts";
+import { epochLine, type Story } from "./story.ts";
 
 export interface DemoSize {
   train: number;

@@ -59,7 +59,7 @@ export async function ingestArchive(options: IngestOptions): Promise<IngestResul
   const { store, request, emit, signal } = options;
   signal?.throwIfAborted();
   await using archive = await openArchive(options.archivePath, options.limits);
-  const layout = findLayout(archive.entries);
+  const layout = findLayout(archive.entries, request.labels);
   assertClasses(layout, layout.images, []);
   const progress = new IngestProgress(emit, layout.images.length);
   try {

@@ -42,8 +42,11 @@ interface Named {
   path: string;
 }
 
-/** Finds the layout. Throws `no_images`, or `invalid_archive` when two folders could be the same split. */
-export function findLayout(entries: readonly ArchiveEntry[]): Layout {
+/**
+ * Finds the layout; without `labels` it is `flat`, and folders are parts of names alone. Throws `no_images`, or `invalid_archive` when two folders could be the same
+ * split.
+ */
+export function findLayout(entries: readonly ArchiveEntry[], labels = true): Layout {
   const clean = entries.filter((entry) => !isLitter(entry.path));
   const junk = entries.filter((entry) => !entry.folder && isLitter(entry.path)).map(({ path }) => path);
   for (const { folder, path } of clean) if (!folder && !hasImageName(path)) junk.push(path);
@@ -56,7 +59,7 @@ export function findLayout(entries: readonly ArchiveEntry[]): Layout {
   const named: Named[] = images.map((entry) => ({ entry, path: entry.path.slice(wrapper.length) }));
   named.sort((a, b) => codePointOrder(a.path, b.path));
   const inner = folders.filter((path) => path.startsWith(wrapper)).map((path) => path.slice(wrapper.length));
-  const layout = place(named, inner);
+  const layout = labels ? place(named, inner) : placeFlat(named);
   return { ...layout, junk: [...junk, ...layout.junk].sort(codePointOrder) };
 }
 

@@ -1,0 +1,79 @@
+/** `cardinal jobs`, `job`, `watch`, `cancel`, `retry`, `results`, `errors`. */
+import type { JobKind, JobState, JobView } from "@cardinal/contracts";
+import { type Command, Option } from "commander";
+import { type ApiOptions, apiCommand, clientOf } from "../api-command.ts";
+import { assertCompleted, follow } from "../follow.ts";
+import { wholeNumber } from "../number-options.ts";
+import { answer, table } from "../output.ts";
+import { writeRows } from "./predict.ts";
+
+interface ListOptions extends ApiOptions {
+  kind?: JobKind;
+  state?: JobState;
+  limit: number;
+}
+
+export function addJobCommands(program: Command): void {
+  apiCommand(program, "jobs", "the newest jobs")
+    .addOption(new Option("--kind <kind>").choices(["ingest", "import", "train", "predict"]))
+    .addOption(new Option("--state <state>").choices(["waiting", "active", "completed", "failed", "cancelled"]))
+    .option("--limit <n>", "at most so many", wholeNumber(1, 1000), 20)
+    .action(list);
+  apiCommand(program, "job <id>", "one job, as it is now").action(async (id: string, options: ApiOptions) => {
+    show(await clientOf(options).job(id), options);
+  });
+  apiCommand(program, "watch <id>", "wait for a job's end; exit code 1 unless it completes").action(watch);
+  apiCommand(program, "cancel <id>", "cancel a job").action(async (id: string, options: ApiOptions) => {
+    show(await clientOf(options).cancel(id), options);
+  });
+  apiCommand(program, "retry <id>", "run a failed or cancelled job again: what it has is kept").action(
+    async (id: string, options: ApiOptions) => {
+      show(await clientOf(options).retry(id), options);
+    },
+  );
+  apiCommand(program, "results <id>", "the rows of a predict job")
+    .addOption(new Option("--format <format>").choices(["jsonl", "csv"]).default("jsonl"))
+    .option("-o, --output <file>", "where they go, instead of standard output")
+    .action(async (id: string, options: ApiOptions & { format: "jsonl" | "csv"; output?: string }) => {
+      await writeRows(clientOf(options), id, options.format, options.output);
+    });
+  apiCommand(program, "errors <id>", "the images of a predict job that have no answer, as JSON lines").action(
+    async (id: string, options: ApiOptions) => {
+      for await (const row of clientOf(options).errors(id)) console.log(JSON.stringify(row));
+    },
+  );
+}
+
+async function list({ kind, state, limit, ...options }: ListOptions): Promise<void> {
+  const client = clientOf(options);
+  const jobs: JobView[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await client.jobs({ kind, state, cursor, limit: Math.min(limit - jobs.length, 100) });
+    jobs.push(...page.jobs);
+    cursor = page.nextCursor;
+  } while (cursor !== undefined && jobs.length < limit);
+  const rows = jobs.map((job) => [job.id, job.state, progressOf(job), job.createdAt, job.error?.code ?? ""] as const);
+  answer(options.json, jobs, () => table(["JOB", "STATE", "DONE", "MADE", ""], rows));
+}
+
+async function watch(id: string, options: ApiOptions): Promise<void> {
+  const client = clientOf(options);
+  const job = await follow(client, await client.job(id));
+  show(job, options);
+  assertCompleted(job);
+}
+
+function show(job: JobView, options: ApiOptions): void {
+  answer(options.json, job, () => {
+    const lines = [`${job.id}  ${job.state}`];
+    if (job.progress) lines.push(`progress  ${progressOf(job)} (${job.progress.phase ?? job.progress.unit})`);
+    if (job.waitingReason !== undefined) lines.push(`waits     ${job.waitingReason}`);
+    if (job.error) lines.push(`error     ${job.error.message} (${job.error.code})`);
+    if (job.result) lines.push(`result    ${JSON.stringify(job.result)}`);
+    return lines.join("\n");
+  });
+}
+
+const progressOf = ({ progress, state }: JobView): string =>
+  state === "completed" ? "100%" : progress ? `${Math.floor(progress.percent)}%` : "";
