@@ -6,20 +6,24 @@ import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { z } from "zod";
 import { importModel } from "./import-model.ts";
 
-const inputSchema = z.strictObject({ payload: importPayloadSchema, fence: z.int(), allowedHosts: z.array(z.string()) });
+const inputSchema = z.strictObject({
+  payload: importPayloadSchema,
+  fence: z.int(),
+  allowedHosts: z.array(z.string()),
+  idleMs: z.int().positive(),
+});
 
 const store = await openStore(storeConfigFromEnv(process.env));
 
 serveTasks({
   import: async (input, { emit, signal, ask }) => {
-    const { payload, fence, allowedHosts } = inputSchema.parse(input);
+    const { fence, ...given } = inputSchema.parse(input);
     return importModel({
+      ...given,
       store,
-      payload,
       attempt: fence,
       threads: Number(process.env.THREADS),
       software,
-      allowedHosts,
       emit,
       signal,
       mayPublish: async () => (await ask("mayPublish")) === true,

@@ -44,29 +44,35 @@ export interface ImportOptions {
   threads: number;
   software: string;
   allowedHosts: readonly string[];
+  /** Longest silence of an https source, in milliseconds. */
+  idleMs: number;
   emit: Emit;
   signal: AbortSignal;
   mayPublish(): Promise<boolean>;
 }
 
 export async function importModel(options: ImportOptions): Promise<ImportResult> {
-  const { store, payload, attempt, emit, signal } = options;
+  const { store, payload, attempt, emit } = options;
   const pointer = await claimCheckpoint(store, payload.job, attempt);
   if (pointer.publish) return finish(store, payload, await announced(store, payload.job));
   const folder = await mkdtemp(join(tmpdir(), "cardinal-import-"));
   try {
     const path = join(folder, "weights");
     emit({ type: "log", level: "info", message: "fetching the weights" });
-    const fetched = await fetchWeights(store, payload, options.allowedHosts, path, { emit, signal });
+    const fetched = await fetchWeights(payload, { ...options, path });
+    const step = steps(options);
+    step("checking");
     const arch = architecture(payload.request.architecture);
     const { parameters, format, notes, classes } = await readParameters(store, payload, arch, path);
     const transform = transformOf(payload, arch);
+    step("exporting");
     const onnx = exportOnnx(arch, parameters, {
       imageSize: transform.crop,
       metadata: { architecture: arch.name, classes: JSON.stringify(classes), transform: JSON.stringify(transform) },
     });
+    step("proving");
     await proveExport(onnx, join(folder, "model.onnx"), options.threads);
-    signal.throwIfAborted();
+    step("publishing");
     const id = modelId(payload.job, pointer.attempt);
     const files = await writeBundleFiles(store, id, {
       onnx,
@@ -94,6 +100,21 @@ export async function importModel(options: ImportOptions): Promise<ImportResult>
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+const STEPS = ["checking", "exporting", "proving", "publishing"] as const;
+
+/**
+ * Tells which step begins, and ends a run that was stopped. Each takes seconds even for the largest network, and the
+ * time between two signs of life is what STALL_SECONDS bounds.
+ */
+function steps({ emit, signal }: ImportOptions): (phase: (typeof STEPS)[number]) => void {
+  return (phase) => {
+    signal.throwIfAborted();
+    const done = STEPS.indexOf(phase);
+    const percent = (100 * done) / STEPS.length;
+    emit({ type: "progress", progress: { done, total: STEPS.length, unit: "steps", percent, phase } });
+  };
 }
 
 async function announced(store: ObjectStore, job: string): Promise<ModelManifest> {

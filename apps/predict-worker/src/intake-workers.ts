@@ -10,10 +10,12 @@ export interface IntakeOptions {
   drainGraceMs: number;
   /** Hosts that weights may be fetched from. */
   importHosts: readonly string[];
+  /** Longest silence of such a host, in milliseconds. */
+  importIdleMs: number;
 }
 
 export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
-  const { shell, importHosts } = options;
+  const { shell, importHosts, importIdleMs } = options;
   const { consumer, events } = shell;
   const ingest = shell.compute(new URL("./ingest-child.ts", import.meta.url), {});
   const weights = shell.compute(new URL("./import-child.ts", import.meta.url), { THREADS: String(options.threads) });
@@ -33,7 +35,7 @@ export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
       concurrency: 1,
       events,
       handle: async (run) => {
-        const input = { payload: run.payload, fence: run.fence, allowedHosts: importHosts };
+        const input = { payload: run.payload, fence: run.fence, allowedHosts: importHosts, idleMs: importIdleMs };
         return { result: importResultSchema.parse(await runInChild(options, weights, "import", run, input)) };
       },
     }),

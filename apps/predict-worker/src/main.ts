@@ -58,6 +58,7 @@ await runMain(async () => {
       threads: env.THREADS,
       drainGraceMs,
       importHosts: hostList(env.IMPORT_ALLOWED_HOSTS),
+      importIdleMs: env.IMPORT_IDLE_TIMEOUT_MS,
     }),
   ];
 

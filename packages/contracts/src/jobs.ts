@@ -18,7 +18,7 @@ export const progressSchema = z.strictObject({
   unit: z.enum(["bytes", "images", "steps"]),
   percent: z.number(),
   etaSeconds: z.number().optional(),
-  /** What the job is doing, in a word: `reading`, `extracting` (features), `training`, `validating`, `exporting`, `predicting`, `stitching`. */
+  /** What the job is doing, in a word: `reading`, `extracting` (features), `training`, `validating`, `exporting`, `predicting`, `stitching`; an import `checking`, `exporting`, `proving`, `publishing`. */
   phase: z.string().optional(),
   /** Training: the epochs that are finished. */
   epochs: z.array(epochSchema).optional(),

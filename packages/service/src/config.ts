@@ -137,6 +137,11 @@ export const trainWorkerVariables = {
 } as const;
 
 export const predictWorkerVariables = {
+  IMPORT_IDLE_TIMEOUT_MS: variable(
+    whole(20_000, 10, 3_600_000),
+    "20000",
+    "Longest time without a byte from a host that weights are fetched from, in milliseconds",
+  ),
   SHARD_IMAGES: variable(whole(256, 1, 100_000), "256", "Images in a shard, at most"),
   BATCH_SIZE: variable(whole(4, 1, 1024), "4", "Images in one call of the network in batch inference"),
 } as const;
