@@ -22,7 +22,7 @@ export function makeProgram(): Command {
     .description("Trains ResNeXt image classifiers and predicts with them, as jobs of a service.")
     .addHelpText("after", EPILOGUE)
     .exitOverride()
-    .configureHelp({ showGlobalOptions: true });
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, "cardinal:")) });
   const adders = [
     addUp,
     addDemo,
