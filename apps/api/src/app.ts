@@ -2,14 +2,16 @@
 import express, { type Express, Router } from "express";
 import helmet from "helmet";
 import { type Options, pinoHttp } from "pino-http";
+import { auditChanges } from "./audit.ts";
 import { requireKey } from "./auth.ts";
 import type { ApiContext } from "./context.ts";
 import { countRequests } from "./http-metrics.ts";
 import { answerProblems, notFound } from "./problem-answers.ts";
+import { aliasRoutes } from "./routes/aliases.ts";
 import { datasetRoutes } from "./routes/datasets.ts";
 import { importRoutes } from "./routes/imports.ts";
 import { jobRoutes } from "./routes/jobs.ts";
-import { aliasRoutes, modelRoutes } from "./routes/models.ts";
+import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { predictRoutes } from "./routes/predict.ts";
 import { retryRoutes } from "./routes/retry.ts";
@@ -35,6 +37,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
 
   const v1 = Router();
   v1.use(requireKey(context.apiKey));
+  v1.use(auditChanges);
   v1.use(express.json({ limit: JSON_LIMIT }));
   v1.use("/datasets", datasetRoutes(context));
   v1.use("/train", trainRoutes(context));

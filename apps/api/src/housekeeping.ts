@@ -10,6 +10,8 @@ import { CardinalError, hasEnded } from "@cardinal/contracts";
 import type { JobQueue, JobRecord } from "@cardinal/queue";
 import type { Logger } from "@cardinal/service";
 import { layout, type ObjectStore } from "@cardinal/storage";
+import { resumeRemovals } from "./unfinished-removals.ts";
+import { removeUnwantedImages } from "./unwanted-images.ts";
 
 const ROUND_MS = 60_000;
 /** What no job wants is kept for so long: the record of its job may be about to be written. */
@@ -18,22 +20,29 @@ const UNWANTED_TTL_MS = 24 * 3600 * 1000;
 export interface Housekeeper {
   /** One round now, whoever holds the lock; for tests and at start. */
   round(): Promise<void>;
+  /** Ends a round that runs after the object that it is at: the next round, of any process, does the rest. */
   stop(): Promise<void>;
 }
 
 export function startHousekeeping(store: ObjectStore, queue: JobQueue, logger: Logger): Housekeeper {
   let running: Promise<void> = Promise.resolve();
+  const stopping = new AbortController();
+  const { signal } = stopping;
   const round = async () => {
     const added = await queue.repair();
     if (added.length > 0) logger.warn({ jobs: added }, "jobs without a queue entry were queued again");
-    await sweepUploads(store, queue);
-    await sweepCheckpoints(store, queue);
-    await sweepPredictions(store, queue);
+    await sweepUploads(store, queue, signal);
+    await sweepCheckpoints(store, queue, signal);
+    await sweepPredictions(store, queue, signal);
+    await resumeRemovals(store, queue, signal);
+    const images = await removeUnwantedImages(store, queue, signal);
+    if (images) logger.info(images, "images that no data set refers to were removed");
   };
   const tick = async () => {
     try {
       if (await queue.becomeHousekeeper(ROUND_MS / 1000 - 5)) await round();
     } catch (error) {
+      if (signal.aborted) return;
       logger.warn({ err: error }, "housekeeping failed and is tried again");
     }
   };
@@ -44,6 +53,7 @@ export function startHousekeeping(store: ObjectStore, queue: JobQueue, logger: L
     round,
     async stop() {
       clearInterval(timer);
+      stopping.abort();
       await running;
     },
   };
@@ -64,8 +74,9 @@ const isOver = (job: JobRecord | undefined): boolean => job === undefined || has
 const isOld = (modifiedAt: Date): boolean => Date.now() - modifiedAt.getTime() > UNWANTED_TTL_MS;
 
 /** Archives of completed jobs; of failed and cancelled ones, which may be retried, and of what never became a job after a day. */
-async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> {
+async function sweepUploads(store: ObjectStore, queue: JobQueue, signal: AbortSignal): Promise<void> {
   for await (const { key, modifiedAt } of store.list(layout.uploads)) {
+    signal.throwIfAborted();
     // `<job>`, or `<job>.<what>` for further files of the job.
     const job = await find(queue, key.slice(layout.uploads.length).split(".", 1)[0]!);
     const wantedSince = job?.finishedAt ?? modifiedAt;
@@ -74,8 +85,9 @@ async function sweepUploads(store: ObjectStore, queue: JobQueue): Promise<void> 
   }
 }
 
-async function sweepCheckpoints(store: ObjectStore, queue: JobQueue): Promise<void> {
+async function sweepCheckpoints(store: ObjectStore, queue: JobQueue, signal: AbortSignal): Promise<void> {
   for await (const id of store.listFolders(layout.allCheckpoints)) {
+    signal.throwIfAborted();
     const job = await find(queue, id);
     if (isOver(job)) await sweepJob(store, id, { keepCheckpoints: job?.state === "failed" });
   }
@@ -85,8 +97,9 @@ async function sweepCheckpoints(store: ObjectStore, queue: JobQueue): Promise<vo
  * Inputs and parts of completed jobs, whose rows are whole; everything of cancelled ones, and of those whose record has
  * expired. A failed job keeps what it has. The image list of a job is written before its record is.
  */
-async function sweepPredictions(store: ObjectStore, queue: JobQueue): Promise<void> {
+async function sweepPredictions(store: ObjectStore, queue: JobQueue, signal: AbortSignal): Promise<void> {
   for await (const id of store.listFolders(layout.allPredictions)) {
+    signal.throwIfAborted();
     const job = await find(queue, id);
     if (job === undefined) {
       let isUnwanted = true;

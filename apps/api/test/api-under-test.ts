@@ -87,6 +87,7 @@ export async function putDataset(
       valDrawn: false,
     },
   };
+  await store.put(layout.manifest(name, VERSION), Buffer.alloc(0));
   await store.put(layout.dataset(name, VERSION), Buffer.from(JSON.stringify(dataset)));
   await store.swapPointer(layout.datasetLatest(name), undefined, { version: VERSION });
 }

@@ -25,6 +25,7 @@ export function createIntakeWorkers(options: IntakeOptions): QueueWorker[] {
       concurrency: 1,
       events,
       handle: async (run) => {
+        await consumer.whenIngestsMayWrite(run.signal);
         // The archive stays until the job has ended, or a run that comes after a death would lack it: housekeeping
         // removes it, and what was uploaded for an import.
         return { result: (await runInChild(options, ingest, "ingest", run, run.payload)) as Record<string, unknown> };

@@ -1,10 +1,21 @@
 export {
+  aliasesByModel,
+  deleteAlias,
+  listAliases,
+  type MoveOptions,
+  readAlias,
+  rollBackAlias,
+  setAlias,
+} from "./aliases.ts";
+export {
   type BundleContent,
   formatClassIndices,
   modelId,
+  modelIdPrefix,
   parseClassIndices,
   writeBundleFiles,
 } from "./bundle.ts";
+export { type DeleteModelOptions, deleteModel, modelRemoval } from "./delete-model.ts";
 export {
   checkClassIndex,
   type FitOptions,
@@ -14,6 +25,8 @@ export {
   headClasses,
   type TensorSpec,
 } from "./fit-state-dict.ts";
+export { ancestorsOf } from "./lineage.ts";
+export { queryModels } from "./model-list.ts";
 export {
   CheckpointPointer,
   type CheckpointRef,
@@ -23,7 +36,7 @@ export {
   readCheckpoint,
   rollForward,
 } from "./pointer.ts";
-export { listAliases, listModels, type Model, readAlias, readModel, resolveModel, setAlias } from "./registry.ts";
+export { assertUsable, listModels, type Model, readModel, resolveModel } from "./registry.ts";
 export { decodeSafetensors, encodeSafetensors, type SafetensorsFile, type Tensor } from "./safetensors.ts";
 export { type SweepOptions, sweepJob } from "./sweep.ts";
 export { type ByteSource, bytesSource, fileSource } from "./torch/byte-source.ts";

@@ -3,6 +3,7 @@ import { openAsBlob } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AliasRecord,
+  aliasListSchema,
   aliasRecordSchema,
   CardinalError,
   type DatasetVersion,
@@ -18,9 +19,12 @@ import {
   type JobView,
   jobListSchema,
   jobViewSchema,
+  type ListedModel,
   type ModelFile,
-  type ModelManifest,
-  modelManifestSchema,
+  type ModelQuery,
+  type ModelView,
+  modelListSchema,
+  modelViewSchema,
   type PredictRequest,
   type predictRequestSchema,
   type Row,
@@ -36,6 +40,11 @@ import { readLines } from "./lines.ts";
 export type TrainBody = z.input<typeof trainRequestSchema>;
 export type ImportBody = z.input<typeof importRequestSchema>;
 export type PredictBody = z.input<typeof predictRequestSchema>;
+
+/** `dataset`: a name or `name@version`; `base`: an id or an alias. */
+export interface ModelFilter extends Pick<ModelQuery, "architecture" | "base" | "alias"> {
+  dataset?: string;
+}
 
 export interface UploadOptions extends Partial<Omit<IngestRequest, "name">> {
   idempotencyKey?: string;
@@ -189,30 +198,70 @@ export class CardinalClient {
     return (await this.#get(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } })).body!;
   }
 
-  async models(): Promise<ModelManifest[]> {
-    const schema = z.object({ models: z.array(modelManifestSchema) });
-    return (await callJson(this.#connection, schema, "/v1/models")).models;
+  /** All models for which the filters hold, newest first, however many pages they fill. */
+  async models(filter: ModelFilter = {}): Promise<ListedModel[]> {
+    const models: ListedModel[] = [];
+    let cursor: string | undefined;
+    do {
+      const query = { ...filter, cursor, limit: 200 };
+      const page = await callJson(this.#connection, modelListSchema, "/v1/models", { query });
+      models.push(...page.models);
+      cursor = page.nextCursor;
+    } while (cursor !== undefined);
+    return models;
   }
 
-  /** By id or alias. */
-  model(reference: string): Promise<ModelManifest> {
-    return callJson(this.#connection, modelManifestSchema, `/v1/models/${encodeURIComponent(reference)}`);
+  /** By id or alias, with its aliases and the models that it comes from. */
+  model(reference: string): Promise<ModelView> {
+    return callJson(this.#connection, modelViewSchema, `/v1/models/${encodeURIComponent(reference)}`);
+  }
+
+  /** By id; refused while an alias or an open job uses it. */
+  async deleteModel(id: string): Promise<void> {
+    await this.#delete(`/v1/models/${encodeURIComponent(id)}`);
   }
 
   async modelFile(reference: string, file: ModelFile): Promise<ReadableStream<Uint8Array>> {
     return (await this.#get(`/v1/models/${encodeURIComponent(reference)}/files/${file}`)).body!;
   }
 
-  setAlias(alias: string, model: string): Promise<AliasRecord> {
-    return callJson(this.#connection, aliasRecordSchema, `/v1/aliases/${encodeURIComponent(alias)}`, {
-      method: "PUT",
-      json: { model },
-    });
+  /** With `revision`, only an alias that is still at it is moved. */
+  setAlias(alias: string, model: string, revision?: number): Promise<AliasRecord> {
+    return this.#alias(alias, "PUT", "", revision, { model });
+  }
+
+  /** Back to the model that the alias had before. */
+  rollBackAlias(alias: string, revision?: number): Promise<AliasRecord> {
+    return this.#alias(alias, "POST", "/rollback", revision);
+  }
+
+  alias(alias: string): Promise<AliasRecord> {
+    return this.#alias(alias, "GET", "", undefined);
+  }
+
+  async deleteAlias(alias: string): Promise<void> {
+    await this.#delete(`/v1/aliases/${encodeURIComponent(alias)}`);
   }
 
   async aliases(): Promise<AliasRecord[]> {
-    const schema = z.object({ aliases: z.array(aliasRecordSchema) });
-    return (await callJson(this.#connection, schema, "/v1/aliases")).aliases;
+    return (await callJson(this.#connection, aliasListSchema, "/v1/aliases")).aliases;
+  }
+
+  /** All versions of a data set, newest first. */
+  async datasetVersions(name: string): Promise<DatasetVersion[]> {
+    const schema = z.object({ versions: z.array(datasetVersionSchema) });
+    return (await callJson(this.#connection, schema, `/v1/datasets/${encodeURIComponent(name)}/versions`)).versions;
+  }
+
+  /** A version, or all of the name; refused while an open job uses one. */
+  async deleteDataset(name: string, version?: string): Promise<void> {
+    const path = version === undefined ? "" : `/versions/${encodeURIComponent(version)}`;
+    await this.#delete(`/v1/datasets/${encodeURIComponent(name)}${path}`);
+  }
+
+  /** Removes an ended job and its results; what it made stays. */
+  async purge(id: string): Promise<void> {
+    await this.#delete(`/v1/jobs/${encodeURIComponent(id)}`, { purge: "true" });
   }
 
   async workers(): Promise<WorkerView[]> {
@@ -226,6 +275,18 @@ export class CardinalClient {
       json,
       headers: idempotency(idempotencyKey),
     });
+  }
+
+  #alias(alias: string, method: "GET" | "PUT" | "POST", path: string, revision: number | undefined, json?: object) {
+    return callJson(this.#connection, aliasRecordSchema, `/v1/aliases/${encodeURIComponent(alias)}${path}`, {
+      method,
+      json,
+      headers: revision === undefined ? {} : { "if-match": `"${revision}"` },
+    });
+  }
+
+  async #delete(path: string, query: Record<string, string> = {}): Promise<void> {
+    await (await call(this.#connection, path, { method: "DELETE", query })).arrayBuffer();
   }
 
   #get(path: string, options?: CallOptions): Promise<Response> {

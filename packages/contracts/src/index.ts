@@ -10,6 +10,7 @@ export * from "./names.ts";
 export * from "./prediction.ts";
 export * from "./problems.ts";
 export * from "./queues.ts";
+export * from "./registry.ts";
 export * from "./rows.ts";
 export * from "./training.ts";
 export * from "./workers.ts";

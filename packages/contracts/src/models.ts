@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { transformSchema } from "./images.ts";
 import { weightsFormatSchema } from "./imports.ts";
-import { aliasSchema, nameSchema, sha256Schema } from "./names.ts";
+import { nameSchema, sha256Schema } from "./names.ts";
 import { architectureSchema, epochSchema, headOriginSchema, recipeSchema, trainingEndSchema } from "./training.ts";
 
 export const modelFileSchema = z.enum(["model.onnx", "weights.safetensors", "class_indices.json", "report.json"]);
@@ -63,15 +63,3 @@ export const modelReportSchema = z.strictObject({
     .optional(),
 });
 export type ModelReport = z.infer<typeof modelReportSchema>;
-
-/** `aliases/<alias>.json`. */
-export const aliasRecordSchema = z.strictObject({
-  alias: aliasSchema,
-  model: nameSchema,
-  updatedAt: z.iso.datetime(),
-  /** Newest first, at most 100. */
-  history: z.array(z.strictObject({ model: nameSchema, updatedAt: z.iso.datetime() })),
-});
-export type AliasRecord = z.infer<typeof aliasRecordSchema>;
-
-export const aliasRequestSchema = z.strictObject({ model: nameSchema });

@@ -10,7 +10,7 @@ import {
   type Split,
   sha256Schema,
 } from "@cardinal/contracts";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import { isBeingRemoved, layout, listRemovals, type ObjectStore } from "@cardinal/storage";
 import { z } from "zod";
 import { parseJson, parseManifest } from "./manifest.ts";
 
@@ -35,6 +35,53 @@ export async function* listDatasets(store: ObjectStore): AsyncGenerator<DatasetV
   for await (const name of store.listFolders(layout.datasets)) {
     const version = await latestVersion(store, name);
     if (version !== undefined) yield await readDataset(store, name, version);
+  }
+}
+
+/** All versions of a data set, newest first. Throws `dataset_not_found`, `invalid_name`. */
+export async function listVersions(store: ObjectStore, name: string): Promise<DatasetVersion[]> {
+  assertName(name, nameSchema);
+  const versions: DatasetVersion[] = [];
+  for await (const version of store.listFolders(layout.datasetVersions(name))) {
+    const found = await findDataset(store, name, version);
+    if (found) versions.push(found);
+  }
+  if (versions.length === 0) throw notFound(name);
+  return versions.sort((a, b) => b.createdAt.localeCompare(a.createdAt));
+}
+
+/** The version, or undefined: a folder without `dataset.json` is being written, or was given up. */
+export async function findDataset(
+  store: ObjectStore,
+  name: string,
+  version: string,
+): Promise<DatasetVersion | undefined> {
+  if (!sha256Schema.safeParse(version).success) return undefined;
+  try {
+    return await readDataset(store, name, version);
+  } catch (error) {
+    if (error instanceof CardinalError && error.code === "dataset_not_found") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether a version may be put to use, asked after its user has written down that it uses it (see storage's removal.ts).
+ * Throws `dataset_not_found` and `being_deleted`.
+ */
+export async function assertDatasetUsable(store: ObjectStore, name: string, version: string): Promise<void> {
+  if (await isBeingRemoved(store, layout.datasetRemoval(name, version))) {
+    throw problem("being_deleted", `version ${version} of the data set ${name} is being deleted`, { name, version });
+  }
+  if (!(await store.stat(layout.dataset(name, version)))) throw notFound(name, version);
+}
+
+/** Whether a version of the name may be made now; the removal of one ends first. Throws `being_deleted`. */
+export async function assertNameUsable(store: ObjectStore, name: string): Promise<void> {
+  for await (const _removal of listRemovals(store, layout.datasetRemovals(name))) {
+    throw problem("being_deleted", `a version of the data set ${name} is being deleted: try again in a moment`, {
+      name,
+    });
   }
 }
 

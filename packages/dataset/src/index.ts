@@ -2,7 +2,7 @@
 export { ARCHIVE_LIMITS, type ArchiveLimits } from "./archive/zip-archive.ts";
 export { type Batch, type BatchEntry, type BatchOptions, batches } from "./batches.ts";
 export { blobReader } from "./blob-reader.ts";
-export { listDatasets, readDataset, readManifest } from "./datasets.ts";
+export { listDatasets, listVersions, readDataset, readManifest } from "./datasets.ts";
 export {
   type DecodeOptions,
   decodeImage,

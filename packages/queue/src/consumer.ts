@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
 import { checkRedis, openConsumer, type RedisFacts, whenReady } from "./connection.ts";
 import { type Heartbeat, startHeartbeat } from "./fleet.ts";
+import { whenNotHeld } from "./ingest-hold.ts";
 import type { QueueConfig } from "./job-queue.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { JobRecords } from "./records.ts";
@@ -39,6 +40,11 @@ export class QueueConsumer {
 
   startHeartbeat(describe: Parameters<typeof startHeartbeat>[2]): void {
     this.#heartbeat = startHeartbeat(this.redis, this.keys, describe, this.#onError);
+  }
+
+  /** An active ingest asks before it writes; waits while unwanted images are being removed. */
+  whenIngestsMayWrite(signal: AbortSignal): Promise<void> {
+    return whenNotHeld(this.redis, this.keys, signal);
   }
 
   async close(): Promise<void> {

@@ -22,6 +22,7 @@ import { monotonicFactory } from "ulid";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
 import { checkRedis, guarded, openProducer, type RedisFacts, whenReady } from "./connection.ts";
 import { forgetDeadWorkers, listWorkers } from "./fleet.ts";
+import { holdIngests, type IngestHold } from "./ingest-hold.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { jobOptions, policies } from "./policy.ts";
 import { type JobRecord, JobRecords } from "./records.ts";
@@ -32,6 +33,14 @@ export interface QueueConfig {
   namespace: string;
   /** How long ended jobs can be asked for, in seconds. */
   retentionSeconds: number;
+}
+
+export interface EnqueueOptions {
+  request: Record<string, unknown>;
+  asked?: unknown;
+  priority: number;
+  idempotencyKey?: string;
+  confirm?(job: Pick<JobRecord, "id" | "kind" | "payload">): Promise<void>;
 }
 
 export interface QueueDepth {
@@ -82,12 +91,13 @@ export class JobQueue {
   /**
    * Accepts a job. With an Idempotency-Key the same request gives the job of the first time (`created` false), another
    * request under the same key throws `idempotency_conflict`. `asked` is what the caller sent, where `request` has more:
-   * names that were pinned may mean something else at the second time.
+   * names that were pinned may mean something else at the second time. `confirm`, when given, is asked once the job
+   * counts as open (so nothing that it uses can be deleted any more): when it throws, there is no job.
    */
   async enqueue<K extends JobKind>(
     kind: K,
     payload: Payloads[K],
-    options: { request: Record<string, unknown>; asked?: unknown; priority: number; idempotencyKey?: string },
+    options: EnqueueOptions,
   ): Promise<{ job: JobRecord; created: boolean }> {
     const parsed = payloadSchemas[kind].parse(payload) as Payloads[K];
     return guarded(async () => {
@@ -106,7 +116,13 @@ export class JobQueue {
       if (outcome === "conflict") {
         throw problem("idempotency_conflict", "the Idempotency-Key was used with another request", { job: id });
       }
-      if (outcome === "created") await this.#add(kind, id, parsed, options.priority);
+      if (outcome === "created") {
+        await options.confirm?.({ id, kind, payload: parsed }).catch(async (error) => {
+          await this.#records.forget(kind, id, false);
+          throw error;
+        });
+        await this.#add(kind, id, parsed, options.priority);
+      }
       const job = await this.#records.get(id);
       if (!job) throw problem("internal_error", `job ${id} vanished while it was accepted`);
       return { job, created: outcome === "created" };
@@ -173,6 +189,19 @@ export class JobQueue {
     });
   }
 
+  /** Removes the record of an ended job. Throws `job_not_found`, `job_not_finished`. */
+  async forget(id: string): Promise<void> {
+    await guarded(async () => this.#records.forget((await this.get(id)).kind, id, true));
+  }
+
+  /** All jobs that have not ended. */
+  async openJobs(): Promise<JobRecord[]> {
+    return guarded(async () => {
+      const jobs = await this.#records.getMany(await this.#redis.zrange(this.#keys.open, "0", "-1"));
+      return jobs.filter((job) => job !== undefined && !hasEnded(job.state)) as JobRecord[];
+    });
+  }
+
   workers(): Promise<WorkerView[]> {
     return guarded(() => listWorkers(this.#redis, this.#keys));
   }
@@ -208,6 +237,27 @@ export class JobQueue {
     return (
       (await guarded(() => this.#redis.set(this.#keys.housekeeper, String(process.pid), "EX", seconds, "NX"))) === "OK"
     );
+  }
+
+  /** Keeps ingests from writing for some seconds; undefined while one is active. */
+  async holdIngests(): Promise<IngestHold | undefined> {
+    const isIngesting = async () =>
+      (await this.openJobs()).some(({ kind, state }) => kind === "ingest" && state === "active");
+    return guarded(() => holdIngests(this.#redis, this.#keys, isIngesting));
+  }
+
+  /** False for `seconds` after it was last true; `scheduleCollection` makes it true earlier. */
+  async isCollectionDue(seconds: number): Promise<boolean> {
+    return guarded(async () => (await this.#redis.set(this.#keys.imagesCollected, "1", "EX", seconds, "NX")) === "OK");
+  }
+
+  /** Unwanted images are to be looked for in the next round, or in so many seconds. */
+  async scheduleCollection(inSeconds = 0): Promise<void> {
+    const key = this.#keys.imagesCollected;
+    await guarded(async () => {
+      if (inSeconds > 0) await this.#redis.set(key, "1", "EX", inSeconds);
+      else await this.#redis.del(key);
+    });
   }
 
   /**

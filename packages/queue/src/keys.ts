@@ -22,6 +22,10 @@ export interface Keys {
   readonly installation: string;
   /** Lock of the one process that does the housekeeping. */
   readonly housekeeper: string;
+  /** While it is there no ingest writes: images that nobody refers to are being removed. */
+  readonly ingestHold: string;
+  /** Is there while unwanted images need not be looked for. */
+  readonly imagesCollected: string;
   /** Channel on which one API process hears answers to single images. */
   reply(api: string): string;
 }
@@ -39,6 +43,8 @@ export function keysOf(namespace: string): Keys {
     workerViews: `${namespace}:worker-views`,
     installation: `${namespace}:installation`,
     housekeeper: `${namespace}:housekeeper`,
+    ingestHold: `${namespace}:ingest-hold`,
+    imagesCollected: `${namespace}:images-collected`,
     reply: (api) => `${namespace}:reply:${api}`,
   };
 }

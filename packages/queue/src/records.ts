@@ -227,6 +227,23 @@ export class JobRecords {
     });
   }
 
+  /** Removes the record of a job: of an ended one, or (withdrawn) of one that was never accepted. */
+  async forget(kind: JobKind, id: string, mustHaveEnded: boolean): Promise<void> {
+    const keys = this.#keys;
+    const outcome = await this.#redis.cardinalForget(
+      keys.job(id),
+      keys.jobs,
+      keys.open,
+      keys.waiting(kind),
+      keys.shards(id),
+      id,
+      mustHaveEnded ? "1" : "0",
+    );
+    if (outcome === "ok") return;
+    if (outcome === "missing") throw problem("job_not_found", `there is no job ${id}`);
+    throw problem("job_not_finished", `job ${id} is ${outcome}: cancel it first`, { state: outcome });
+  }
+
   /** Counts the images of a finished shard, once. */
   async shardDone(id: string, shard: number, images: number): Promise<void> {
     await this.#redis.cardinalShardDone(

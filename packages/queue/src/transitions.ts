@@ -42,6 +42,7 @@ if ARGV[3] ~= '' then
   redis.call('EXPIRE', KEYS[5], ARGV[4])
 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'idempotency', KEYS[5]) end
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
@@ -133,6 +134,23 @@ redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
 return r[1]`,
   },
+  /**
+   * KEYS job jobs open waiting shards; ARGV id mustHaveEnded. Removes the record and what belongs to it, the
+   * Idempotency-Key too: a repeated request makes a new job. Gives 'ok', 'missing' or the state of a job that is open.
+   */
+  cardinalForget: {
+    numberOfKeys: 5,
+    lua: `${ENDED}
+local r = redis.call('HMGET', KEYS[1], 'state', 'idempotency')
+if not r[1] then return 'missing' end
+if ARGV[2] == '1' and not ended(r[1]) then return r[1] end
+if r[2] and redis.call('HGET', r[2], 'id') == ARGV[1] then redis.call('DEL', r[2]) end
+redis.call('DEL', KEYS[1], KEYS[5])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('ZREM', KEYS[4], ARGV[1])
+return 'ok'`,
+  },
   /** KEYS job shards; ARGV shard images seconds. Counts a shard once, however often it is done. */
   cardinalShardDone: {
     numberOfKeys: 2,
@@ -155,6 +173,7 @@ declare module "ioredis" {
     cardinalRequeue(...args: (string | number)[]): Result<string, Context>;
     cardinalCancel(...args: (string | number)[]): Result<string, Context>;
     cardinalRequeueEnded(...args: (string | number)[]): Result<string, Context>;
+    cardinalForget(...args: (string | number)[]): Result<string, Context>;
     cardinalShardDone(...args: (string | number)[]): Result<number, Context>;
   }
 }

@@ -4,3 +4,4 @@ export { layout } from "./layout.ts";
 export type { GetOptions, ObjectInfo, ObjectStore, PutOptions, PutResult } from "./object-store.ts";
 export { openStore } from "./open-store.ts";
 export { claimStore } from "./owner.ts";
+export { isBeingRemoved, listRemovals, type Removal, removeUnused, resumeRemoval } from "./removal.ts";

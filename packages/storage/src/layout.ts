@@ -5,10 +5,13 @@ export const layout = {
   /** Names the installation that the store belongs to. */
   owner: "owner.json",
 
+  blobs: "blobs/",
   /** Image bytes by digest, written once. Two hexadecimal digits spread them over folders. */
   blob: (sha256: string) => `blobs/${sha256.slice(0, 2)}/${sha256}`,
 
   datasets: "datasets/",
+  datasetVersions: (name: string) => `datasets/${name}/`,
+  datasetVersion: (name: string, version: string) => `datasets/${name}/${version}/`,
   datasetLatest: (name: string) => `datasets/${name}/latest.json`,
   dataset: (name: string, version: string) => `datasets/${name}/${version}/dataset.json`,
   manifest: (name: string, version: string) => `datasets/${name}/${version}/manifest.jsonl`,
@@ -22,6 +25,14 @@ export const layout = {
   modelFile: (id: string, file: ModelFile) => `models/${id}/${file}`,
   aliases: "aliases/",
   alias: (alias: string) => `aliases/${alias}.json`,
+
+  /** Pointers of what is being removed (removal.ts). */
+  removals: "removals/",
+  modelRemoval: (id: string) => `removals/models/${id}.json`,
+  datasetRemovals: (name: string) => `removals/datasets/${name}/`,
+  datasetRemoval: (name: string, version: string) => `removals/datasets/${name}/${version}.json`,
+  /** What is still known of a deleted model. */
+  deletedModel: (id: string) => `deleted/models/${id}.json`,
 
   allCheckpoints: "checkpoints/",
   checkpoints: (job: string) => `checkpoints/${job}/`,

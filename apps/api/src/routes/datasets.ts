@@ -1,19 +1,28 @@
 /** `POST /v1/datasets` takes an archive and queues its ingest; the rest shows data sets. */
 import { type IngestRequest, ingestRequestSchema, PAYLOAD_VERSION } from "@cardinal/contracts";
-import { listDatasets, readDataset } from "@cardinal/dataset/catalog";
+import {
+  type DeleteDatasetOptions,
+  deleteDataset,
+  deleteVersion,
+  listDatasets,
+  listVersions,
+  readDataset,
+} from "@cardinal/dataset/catalog";
 import { JobQueue } from "@cardinal/queue";
 import { layout } from "@cardinal/storage";
 import { type Request, type Response, Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
+import { callerOf } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
 import { idempotencyKeyOf, nameOf, queryOf, versionOf } from "../request-parsing.ts";
 import { dropUpload, receiveFile } from "../upload.ts";
+import { jobsOfDataset, requireUsable } from "../uses.ts";
 
 const INGEST_PRIORITY = 100;
 const ARCHIVE_TYPES = ["application/zip", "application/x-zip-compressed", "application/octet-stream"];
 
 export function datasetRoutes(context: ApiContext): Router {
-  const { store } = context;
+  const { store, queue } = context;
   const router = Router();
 
   router.post("/", async (request, response) => {
@@ -31,12 +40,35 @@ export function datasetRoutes(context: ApiContext): Router {
     response.json(await readDataset(store, nameOf(request.params.name, "the data set's name")));
   });
 
+  router.get("/:name/versions", async (request, response) => {
+    response.json({ versions: await listVersions(store, nameOf(request.params.name, "the data set's name")) });
+  });
+
+  router.delete("/:name", async (request, response) => {
+    const name = nameOf(request.params.name, "the data set's name");
+    await deleteDataset(store, name, deletion(context, name, response));
+    await queue.scheduleCollection();
+    response.status(204).end();
+  });
+
+  router.delete("/:name/versions/:version", async (request, response) => {
+    const name = nameOf(request.params.name, "the data set's name");
+    await deleteVersion(store, name, versionOf(request.params.version), deletion(context, name, response));
+    await queue.scheduleCollection();
+    response.status(204).end();
+  });
+
   router.get("/:name/versions/:version", async (request, response) => {
     const name = nameOf(request.params.name, "the data set's name");
     response.json(await readDataset(store, name, versionOf(request.params.version)));
   });
   return router;
 }
+
+const deletion = ({ queue }: ApiContext, name: string, response: Response): DeleteDatasetOptions => ({
+  by: callerOf(response),
+  jobs: (version) => jobsOfDataset(queue, name, version),
+});
 
 async function acceptArchive(context: ApiContext, wanted: IngestRequest, request: Request, response: Response) {
   const { store, queue, limits } = context;
@@ -50,7 +82,8 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
   });
   const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
   const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
-  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey };
+  const confirm = (job: Parameters<typeof requireUsable>[1]) => requireUsable(store, job);
+  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, confirm };
   const { job, created } = await queue.enqueue("ingest", payload, options).catch(async (error) => {
     await dropUpload(context, id, archive);
     throw error;

@@ -7,6 +7,7 @@ import { type Request, type Response, Router } from "express";
 import { z } from "zod";
 import type { ApiContext } from "../context.ts";
 import { jobView } from "../job-view.ts";
+import { purgeJob } from "../purge-job.ts";
 import { jobIdOf, queryOf } from "../request-parsing.ts";
 import { resultsCsv } from "../results-csv.ts";
 import { sendObject } from "../send-object.ts";
@@ -17,6 +18,9 @@ const listQuerySchema = z.strictObject({
   cursor: z.string().max(100).optional(),
   limit: z.int().min(1).max(200).default(50),
 });
+
+/** `purge=true`: an ended job is removed with its results, where otherwise an open one is cancelled. */
+const deleteQuerySchema = z.strictObject({ purge: z.enum(["true", "false"]).default("false") });
 
 const resultsQuerySchema = z.strictObject({ format: z.enum(["jsonl", "csv"]).default("jsonl") });
 
@@ -37,6 +41,11 @@ export function jobRoutes(context: ApiContext): Router {
   });
 
   router.delete("/:id", async (request, response) => {
+    if (queryOf(request, deleteQuerySchema, []).purge === "true") {
+      await purgeJob(context, jobIdOf(request));
+      response.status(204).end();
+      return;
+    }
     const { job, before } = await queue.cancel(jobIdOf(request));
     if (before !== "cancelled") metrics.jobs.inc({ kind: job.kind, outcome: "cancelled" });
     response.json(await jobView(queue, job));

@@ -1,11 +1,13 @@
-/** The registry: models, their files, and the aliases that name them. */
-import { listAliases, listModels, readModel, setAlias } from "@cardinal/checkpoint";
-import { aliasRequestSchema, modelFileSchema, problem } from "@cardinal/contracts";
+/** The registry's models: lists, lineage, files, deletion. */
+import { aliasesByModel, ancestorsOf, deleteModel, queryModels, readModel } from "@cardinal/checkpoint";
+import { MODEL_ID_PREFIX, type ModelView, modelFileSchema, modelQuerySchema, problem } from "@cardinal/contracts";
 import { layout } from "@cardinal/storage";
 import { Router } from "express";
+import { callerOf } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
-import { bodyOf, nameOf } from "../request-parsing.ts";
+import { nameOf, queryOf } from "../request-parsing.ts";
 import { sendObject } from "../send-object.ts";
+import { jobsOfModel } from "../uses.ts";
 
 const CONTENT_TYPES = {
   "model.onnx": "application/octet-stream",
@@ -14,17 +16,27 @@ const CONTENT_TYPES = {
   "report.json": "application/json",
 } as const;
 
-export function modelRoutes({ store }: ApiContext): Router {
+export function modelRoutes({ store, queue }: ApiContext): Router {
   const router = Router();
 
-  router.get("/", async (_request, response) => {
-    const models = [];
-    for await (const { manifest } of listModels(store)) models.push(manifest);
-    response.json({ models });
+  router.get("/", async (request, response) => {
+    response.json(await queryModels(store, queryOf(request, modelQuerySchema, ["limit"])));
   });
 
   router.get("/:id", async (request, response) => {
-    response.json((await readModel(store, nameOf(request.params.id, "the model's name"))).manifest);
+    const { manifest } = await readModel(store, nameOf(request.params.id, "the model's name"));
+    const [aliases, ancestors] = await Promise.all([aliasesByModel(store), ancestorsOf(store, manifest)]);
+    response.json({ ...manifest, aliases: aliases.get(manifest.id) ?? [], ancestors } satisfies ModelView);
+  });
+
+  router.delete("/:id", async (request, response) => {
+    const id = nameOf(request.params.id, "the model's id");
+    // An alias may point elsewhere by the time it is followed.
+    if (!id.startsWith(MODEL_ID_PREFIX)) {
+      throw problem("invalid_name", `a model is deleted by its id (${MODEL_ID_PREFIX}…), not by the alias ${id}`);
+    }
+    await deleteModel(store, id, { by: callerOf(response), jobs: () => jobsOfModel(queue, id) });
+    response.status(204).end();
   });
 
   router.get("/:id/files/:file", async (request, response) => {
@@ -33,22 +45,6 @@ export function modelRoutes({ store }: ApiContext): Router {
     if (!file.success) throw problem("not_found", `a model's files are ${modelFileSchema.options.join(", ")}`);
     response.attachment(file.data);
     await sendObject(store, layout.modelFile(id, file.data), request, response, CONTENT_TYPES[file.data]);
-  });
-  return router;
-}
-
-export function aliasRoutes({ store }: ApiContext): Router {
-  const router = Router();
-
-  router.get("/", async (_request, response) => {
-    const aliases = [];
-    for await (const alias of listAliases(store)) aliases.push(alias);
-    response.json({ aliases });
-  });
-
-  router.put("/:alias", async (request, response) => {
-    const { model } = bodyOf(request, aliasRequestSchema);
-    response.json(await setAlias(store, nameOf(request.params.alias, "the alias"), model));
   });
   return router;
 }

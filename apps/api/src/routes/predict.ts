@@ -18,6 +18,7 @@ import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf, nameOf, queryOf } from "../request-parsing.ts";
 import { receiveBytes } from "../upload.ts";
+import { requireUsable } from "../uses.ts";
 
 const imageQuerySchema = z.strictObject({ model: z.string({ error: "is required" }), topK: topKSchema });
 
@@ -34,6 +35,7 @@ export function predictRoutes(context: ApiContext): Router {
       asked: wanted,
       priority: wanted.priority,
       idempotencyKey: idempotencyKeyOf(request),
+      confirm: (job) => requireUsable(context.store, job),
     });
     await answerAccepted(response, queue, job);
   });

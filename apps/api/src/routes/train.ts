@@ -19,6 +19,7 @@ import { Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf } from "../request-parsing.ts";
+import { requireUsable } from "../uses.ts";
 
 export function trainRoutes(context: ApiContext): Router {
   const { queue } = context;
@@ -30,7 +31,13 @@ export function trainRoutes(context: ApiContext): Router {
     const { job } = await queue.enqueue(
       "train",
       { v: PAYLOAD_VERSION, job: id, request: pinned },
-      { request: pinned, asked: wanted, priority: wanted.priority, idempotencyKey: idempotencyKeyOf(request) },
+      {
+        request: pinned,
+        asked: wanted,
+        priority: wanted.priority,
+        idempotencyKey: idempotencyKeyOf(request),
+        confirm: (job) => requireUsable(context.store, job),
+      },
     );
     await answerAccepted(response, queue, job);
   });
