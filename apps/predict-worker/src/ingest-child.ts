@@ -16,7 +16,7 @@ const store = await openStore(storeConfigFromEnv(process.env));
 serveTasks({
   ingest: async (input, { emit, signal, ask }) => {
     const { archive, request } = ingestPayloadSchema.parse(input);
-    // A zip's directory is at its end: it needs a file that can be read at any place.
+    // Archives are read at any place, so they need a file.
     const folder = await mkdtemp(join(tmpdir(), "cardinal-ingest-"));
     try {
       const archivePath = join(folder, "archive");
@@ -26,7 +26,15 @@ serveTasks({
       source.on("data", (chunk: Buffer) => told(chunk.length));
       await pipeline(source, createWriteStream(archivePath), { signal });
       const mayPublish = async () => (await ask("mayPublish")) === true;
-      return await ingestArchive({ archivePath, store, request, emit, signal, mayPublish });
+      return await ingestArchive({
+        archivePath,
+        store,
+        request,
+        emit,
+        signal,
+        mayPublish,
+        onRead: tellBytes(emit, total),
+      });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

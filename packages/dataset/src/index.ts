@@ -1,5 +1,5 @@
 /** Archive to manifest, class index, decoding, torchvision-exact transforms, batches. */
-export { ARCHIVE_LIMITS, type ArchiveLimits } from "./archive/zip-archive.ts";
+export { ARCHIVE_LIMITS, type ArchiveLimits } from "./archive/archive.ts";
 export { type Batch, type BatchEntry, type BatchOptions, batches } from "./batches.ts";
 export { blobReader } from "./blob-reader.ts";
 export { listDatasets, listVersions, readDataset, readManifest } from "./datasets.ts";

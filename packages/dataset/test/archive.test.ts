@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { deflateRawSync } from "node:zlib";
 import { CardinalError } from "@cardinal/contracts";
 import { digitsZip } from "@cardinal/testing";
-import { openArchive } from "../src/archive/zip-archive.ts";
+import { openArchive } from "../src/archive/open-archive.ts";
 import { seededRandom } from "../src/index.ts";
 import { files, image, keys, workspace } from "./ingesting.ts";
 import { rawZip } from "./raw-zip.ts";

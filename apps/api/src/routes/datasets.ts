@@ -19,7 +19,14 @@ import { dropUpload, receiveFile } from "../upload.ts";
 import { jobsOfDataset, requireUsable } from "../uses.ts";
 
 const INGEST_PRIORITY = 100;
-const ARCHIVE_TYPES = ["application/zip", "application/x-zip-compressed", "application/octet-stream"];
+const ARCHIVE_TYPES = [
+  "application/zip",
+  "application/x-zip-compressed",
+  "application/gzip",
+  "application/x-gzip",
+  "application/x-tar",
+  "application/octet-stream",
+];
 
 export function datasetRoutes(context: ApiContext): Router {
   const { store, queue } = context;

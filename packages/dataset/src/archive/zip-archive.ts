@@ -7,17 +7,24 @@
  */
 import { promisify } from "node:util";
 import { crc32, inflateRaw } from "node:zlib";
-import { type CardinalError, problem } from "@cardinal/contracts";
+import { problem } from "@cardinal/contracts";
 import { fromRandomAccessReader, type ZipFile } from "yauzl";
+import {
+  type Archive,
+  type ArchiveEntry,
+  type ArchiveLimits,
+  assertRatio,
+  invalid,
+  nameTwice,
+  shownEntry,
+  tooLarge,
+  tooManyEntries,
+} from "./archive.ts";
 import { assertPlain, entryName, safePath } from "./entry-path.ts";
 import { FileReader } from "./file-reader.ts";
 import type { RawEntry } from "./yauzl-types.ts";
 
-export interface ArchiveEntry {
-  path: string;
-  folder: boolean;
-  /** Unpacked, as declared; reading checks it. */
-  bytes: number;
+interface ZipEntry extends ArchiveEntry {
   compressedBytes: number;
   crc32: number;
   deflated: boolean;
@@ -25,36 +32,11 @@ export interface ArchiveEntry {
   offset: number;
 }
 
-export interface ArchiveLimits {
-  /** An archive of so many entries or more is refused. */
-  entries: number;
-  /** Bytes that all entries together may unpack to. */
-  unpackedBytes: number;
-  /** How often the size of the packed bytes an entry, or the whole archive, may unpack to, from `ratioFrom` bytes on. */
-  ratio: number;
-  ratioFrom: number;
-}
-
-/** Photographs do not shrink in a zip; deflate itself ends at a ratio of 1,032. */
-export const ARCHIVE_LIMITS: ArchiveLimits = {
-  entries: 200_000,
-  unpackedBytes: 64 * 2 ** 30,
-  ratio: 100,
-  ratioFrom: 32 * 2 ** 20,
-};
-
-export interface Archive extends AsyncDisposable {
-  /** In the order of the archive's directory, without its own root. */
-  entries: ArchiveEntry[];
-  /** An entry's bytes, checked against its size and CRC-32: `invalid_archive`, `archive_too_large`. */
-  read(entry: ArchiveEntry): Promise<Buffer>;
-}
-
 /**
  * Opens a zip file. Throws `invalid_archive` (no zip, damaged, encrypted, split, an unknown compression, a name twice),
  * `unsafe_archive_entry` or `archive_too_large`.
  */
-export async function openArchive(path: string, limits: Partial<ArchiveLimits> = {}): Promise<Archive> {
+export async function openZip(path: string, limits: ArchiveLimits): Promise<Archive<ZipEntry>> {
   const reader = await FileReader.open(path);
   const closed = new Promise<void>((resolve) => reader.once("close", resolve));
   let zip: ZipFile | undefined;
@@ -64,8 +46,8 @@ export async function openArchive(path: string, limits: Partial<ArchiveLimits> =
     await closed;
   };
   try {
-    zip = await openZip(reader);
-    const entries = await listEntries(zip, reader, { ...ARCHIVE_LIMITS, ...limits });
+    zip = await openReader(reader);
+    const entries = await listEntries(zip, reader, limits);
     const opened = zip;
     return { entries, read: (entry) => readEntry(opened, reader, entry), [Symbol.asyncDispose]: close };
   } catch (error) {
@@ -74,7 +56,7 @@ export async function openArchive(path: string, limits: Partial<ArchiveLimits> =
   }
 }
 
-function openZip(reader: FileReader): Promise<ZipFile> {
+function openReader(reader: FileReader): Promise<ZipFile> {
   const options = { autoClose: false, lazyEntries: true, decodeStrings: false };
   return new Promise((resolve, reject) => {
     fromRandomAccessReader(reader, reader.size, options, (error, zip) => {
@@ -84,14 +66,11 @@ function openZip(reader: FileReader): Promise<ZipFile> {
   });
 }
 
-async function listEntries(zip: ZipFile, reader: FileReader, limits: ArchiveLimits): Promise<ArchiveEntry[]> {
+async function listEntries(zip: ZipFile, reader: FileReader, limits: ArchiveLimits): Promise<ZipEntry[]> {
   if (zip.entryCount >= limits.entries) {
-    throw problem("archive_too_large", `the archive has ${zip.entryCount} entries; ${limits.entries} are too many`, {
-      entries: zip.entryCount,
-      limit: limits.entries,
-    });
+    throw tooManyEntries(zip.entryCount, limits.entries);
   }
-  const entries: ArchiveEntry[] = [];
+  const entries: ZipEntry[] = [];
   const names = new Set<string>();
   await new Promise<void>((resolve, reject) => {
     zip.on("error", (error) => reject(invalid(error)));
@@ -101,7 +80,7 @@ async function listEntries(zip: ZipFile, reader: FileReader, limits: ArchiveLimi
         const entry = toEntry(raw, limits);
         if (entry.path !== "") entries.push(entry);
         if (!entry.folder && names.size === names.add(entry.path).size) {
-          throw problem("invalid_archive", `the archive has two entries named ${JSON.stringify(entry.path)}`);
+          throw nameTwice(entry.path);
         }
         zip.readEntry();
       } catch (error) {
@@ -125,11 +104,11 @@ async function assertAtEnd(zip: ZipFile, reader: FileReader): Promise<void> {
   if (signature === 0x02014b50) throw invalid(new Error(`it declares ${zip.entryCount} entries and has more`));
 }
 
-function toEntry(raw: RawEntry, limits: ArchiveLimits): ArchiveEntry {
+function toEntry(raw: RawEntry, limits: ArchiveLimits): ZipEntry {
   const name = entryName(raw);
   const path = safePath(name);
   assertPlain(name, raw.externalFileAttributes);
-  const shown = `the archive entry ${JSON.stringify(path.slice(0, 200))}`;
+  const shown = shownEntry(path);
   if (raw.isEncrypted()) throw problem("invalid_archive", `${shown} is encrypted`);
   if (raw.compressionMethod !== 0 && raw.compressionMethod !== 8) {
     throw problem("invalid_archive", `${shown} is compressed by method ${raw.compressionMethod}; 0 and 8 are read`);
@@ -147,25 +126,9 @@ function toEntry(raw: RawEntry, limits: ArchiveLimits): ArchiveEntry {
   };
 }
 
-function assertRatio(what: string, bytes: number, packed: number, limits: ArchiveLimits): void {
-  if (bytes < limits.ratioFrom || bytes <= limits.ratio * packed) return;
-  throw problem(
-    "archive_too_large",
-    `${what} would unpack ${packed} bytes to ${bytes}, more than ${limits.ratio} times`,
-    {
-      bytes,
-      packed,
-    },
-  );
-}
-
-function tooLarge(what: string, bytes: number, limit: number): CardinalError {
-  return problem("archive_too_large", `${what} unpacks to ${bytes} bytes; the limit is ${limit}`, { bytes, limit });
-}
-
 const inflate = promisify(inflateRaw) as (packed: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>;
 
-async function readEntry(zip: ZipFile, reader: FileReader, entry: ArchiveEntry): Promise<Buffer> {
+async function readEntry(zip: ZipFile, reader: FileReader, entry: ZipEntry): Promise<Buffer> {
   const start = await dataStart(zip, entry);
   const packed = await reader.bytes(start, entry.compressedBytes).catch((error) => {
     throw invalid(error, entry.path);
@@ -178,7 +141,7 @@ async function readEntry(zip: ZipFile, reader: FileReader, entry: ArchiveEntry):
   return bytes;
 }
 
-function dataStart(zip: ZipFile, entry: ArchiveEntry): Promise<number> {
+function dataStart(zip: ZipFile, entry: ZipEntry): Promise<number> {
   const place = { relativeOffsetOfLocalHeader: entry.offset, compressedSize: entry.compressedBytes };
   return new Promise((resolve, reject) => {
     zip.readLocalFileHeader(place, { minimal: true }, (error, header) => {
@@ -188,20 +151,11 @@ function dataStart(zip: ZipFile, entry: ArchiveEntry): Promise<number> {
   });
 }
 
-async function unpack(packed: Buffer, entry: ArchiveEntry): Promise<Buffer> {
+async function unpack(packed: Buffer, entry: ZipEntry): Promise<Buffer> {
   try {
     return await inflate(packed, { maxOutputLength: Math.max(1, entry.bytes) });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ERR_BUFFER_TOO_LARGE") throw invalid(error, entry.path);
-    const shown = JSON.stringify(entry.path.slice(0, 200));
-    throw problem("archive_too_large", `the archive entry ${shown} unpacks to more than its ${entry.bytes} bytes`);
+    throw problem("archive_too_large", `${shownEntry(entry.path)} unpacks to more than its ${entry.bytes} bytes`);
   }
-}
-
-/** A defect of the archive as a problem; errors of the file system (`ENOENT`, `EIO`) stay what they are. */
-function invalid(error: unknown, entry?: string): unknown {
-  const { code, syscall, message } = error as NodeJS.ErrnoException;
-  if (code !== undefined && syscall !== undefined) return error;
-  const where = entry === undefined ? "the archive" : `the archive entry ${JSON.stringify(entry.slice(0, 200))}`;
-  return problem("invalid_archive", `${where} cannot be read: ${message}`, undefined, error);
 }

@@ -1,5 +1,5 @@
 /**
- * A zip of images to a version of a data set.
+ * An archive of images to a version of a data set.
  *
  * 1. The archive's directory is read; unsafe, oversized or empty archives are refused by it alone.
  * 2. Reading: every image is unpacked, hashed and decoded in full, so that what cannot be read is known now and not in
@@ -12,7 +12,8 @@
 import { createHash } from "node:crypto";
 import { type Emit, type IngestRequest, type IngestResult, type ManifestRow, problem } from "@cardinal/contracts";
 import type { ObjectStore } from "@cardinal/storage";
-import { type Archive, type ArchiveLimits, openArchive } from "../archive/zip-archive.ts";
+import { ARCHIVE_LIMITS, type Archive, type ArchiveLimits } from "../archive/archive.ts";
+import { openArchive } from "../archive/open-archive.ts";
 import { decodeWithHeader, isImageError, releasePixels } from "../decode.ts";
 import { forEachLimited } from "../limiter.ts";
 import { writeManifest } from "../manifest.ts";
@@ -24,7 +25,7 @@ import { makeReport } from "./report.ts";
 import { drawVal } from "./split.ts";
 
 export interface IngestOptions {
-  /** A zip file on this machine. */
+  /** A zip, tar or tar.gz file on this machine; a tar is unpacked beside it. */
   archivePath: string;
   store: ObjectStore;
   request: IngestRequest;
@@ -33,6 +34,8 @@ export interface IngestOptions {
   /** Asked once, before the version comes to exist: false ends the ingest with `cancelled`, and no version is made. */
   mayPublish?(): Promise<boolean>;
   limits?: Partial<ArchiveLimits>;
+  /** Hears of packed bytes while a tar is unpacked. */
+  onRead?(bytes: number): void;
 }
 
 /** Images in work at a time: as many as libuv has threads to decode them. */
@@ -58,7 +61,8 @@ interface ReadImage {
 export async function ingestArchive(options: IngestOptions): Promise<IngestResult> {
   const { store, request, emit, signal } = options;
   signal?.throwIfAborted();
-  await using archive = await openArchive(options.archivePath, options.limits);
+  const limits = { ...ARCHIVE_LIMITS, ...options.limits };
+  await using archive = await openArchive(options.archivePath, { limits, signal, onRead: options.onRead });
   const layout = findLayout(archive.entries, request.labels);
   assertClasses(layout, layout.images, []);
   const progress = new IngestProgress(emit, layout.images.length);

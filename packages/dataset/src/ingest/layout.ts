@@ -9,7 +9,7 @@
  * `<class>/` entries of the archive count, so that an empty class is noticed.
  */
 import { type ProblemRecord, problem } from "@cardinal/contracts";
-import type { ArchiveEntry } from "../archive/zip-archive.ts";
+import type { ArchiveEntry } from "../archive/archive.ts";
 import { codePointOrder } from "../order.ts";
 import { hasImageName, isLitter } from "./junk.ts";
 
