@@ -4,6 +4,7 @@ export * from "./events.ts";
 export * from "./features.ts";
 export * from "./images.ts";
 export * from "./imports.ts";
+export * from "./job-events.ts";
 export * from "./jobs.ts";
 export * from "./models.ts";
 export * from "./names.ts";

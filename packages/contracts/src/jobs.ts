@@ -13,6 +13,7 @@ export const END_STATES: readonly JobState[] = ["completed", "failed", "cancelle
 export const hasEnded = (state: JobState): boolean => END_STATES.includes(state);
 
 export const progressSchema = z.strictObject({
+  /** Training counts steps of the optimiser, over all epochs. */
   done: z.number(),
   total: z.number(),
   unit: z.enum(["bytes", "images", "steps"]),
@@ -20,9 +21,15 @@ export const progressSchema = z.strictObject({
   etaSeconds: z.number().optional(),
   /** What the job is doing, in a word: `reading`, `extracting` (features), `training`, `validating`, `exporting`, `predicting`, `stitching`; an import `checking`, `exporting`, `proving`, `publishing`. */
   phase: z.string().optional(),
-  /** Training: the epochs that are finished. */
+  /** Training: the epoch under way, from 1, and how many there will be at most. */
+  epoch: z.int().optional(),
+  totalEpochs: z.int().optional(),
+  /** Training: the epochs that are finished. Lists of jobs leave them out. */
   epochs: z.array(epochSchema).optional(),
+  /** Training: of the latest step. */
   loss: z.number().optional(),
+  /** Training: share of right answers among the training images of the epoch so far. */
+  accuracy: z.number().optional(),
   imagesPerSecond: z.number().optional(),
 });
 export type Progress = z.infer<typeof progressSchema>;
@@ -32,6 +39,40 @@ export const problemRecordSchema = z.strictObject({
   message: z.string(),
   details: z.record(z.string(), z.unknown()).optional(),
 });
+
+/**
+ * Why a job does not move:
+ * - `no_worker`: no live worker takes jobs of its queue; `worker_version`: those that do are older than its payload;
+ *   `worker_capability`: none of them has what the job needs.
+ * - `next`: a worker takes it as soon as one is free; `behind`: other jobs come first.
+ * - `retry`: its last run failed with an error that may heal, and the pause before the next one is not over.
+ * - `features`: a training job whose images' features are being extracted by predict-workers.
+ */
+export const waitingCodeSchema = z.enum([
+  "no_worker",
+  "worker_version",
+  "worker_capability",
+  "next",
+  "behind",
+  "retry",
+  "features",
+]);
+
+/** Why a job waits, for how long presumably. Seconds are those of a clock on the wall, at the fleet's measured speed. */
+export const waitingSchema = z.strictObject({
+  code: waitingCodeSchema,
+  /** The same in words. */
+  text: z.string(),
+  /** Jobs that come before it, those that run included. */
+  jobsAhead: z.int().optional(),
+  /** Until the work before it is done. Absent while the speed of some of it was never measured. */
+  secondsAhead: z.number().optional(),
+  /** Until the job itself is done. */
+  etaSeconds: z.number().optional(),
+  /** With `retry`: when the next run may begin. */
+  retryAt: z.iso.datetime().optional(),
+});
+export type Waiting = z.infer<typeof waitingSchema>;
 
 export const jobViewSchema = z.strictObject({
   id: z.string(),
@@ -54,8 +95,10 @@ export const jobViewSchema = z.strictObject({
       }),
     )
     .optional(),
-  /** Why a waiting job waits. */
-  waitingReason: z.string().optional(),
+  /** Why the job does not move; absent while it does, and once it has ended. */
+  waiting: waitingSchema.optional(),
+  /** Grows with every change of the job: what `since` of a long poll compares. */
+  revision: z.int(),
   createdAt: z.iso.datetime(),
   startedAt: z.iso.datetime().optional(),
   finishedAt: z.iso.datetime().optional(),

@@ -101,6 +101,7 @@ export const problems = {
   store_misconfigured: entry(500, "The object store refuses its configuration: keys, bucket or rights."),
   queue_unavailable: entry(503, "Redis cannot be reached or has no memory left.", true),
   redis_misconfigured: entry(500, "Redis would lose jobs with its configuration."),
+  too_many_streams: entry(503, "The API process keeps as many watched jobs open as it may.", true),
   model_warming: entry(503, "No worker has answered in time.", true),
   api_unreachable: entry(503, "The API cannot be reached.", true),
   shutting_down: entry(503, "The process is shutting down.", true),

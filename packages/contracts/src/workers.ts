@@ -19,5 +19,7 @@ export const workerViewSchema = z.strictObject({
   seenAt: z.iso.datetime(),
   /** Ids of the jobs (shards) that it runs now. */
   active: z.array(z.string()),
+  /** What it has measured, by sort of work: units a second, or the seconds of a run (`<queue>#run`). */
+  speeds: z.record(z.string(), z.number()).optional(),
 });
 export type WorkerView = z.infer<typeof workerViewSchema>;

@@ -1,17 +1,22 @@
 /** A worker process' connection to Redis and what hangs on it. */
+import type { LogLevel, WorkerView } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
 import { checkRedis, openConsumer, type RedisFacts, whenReady } from "./connection.ts";
 import { type Heartbeat, startHeartbeat } from "./fleet.ts";
 import { whenNotHeld } from "./ingest-hold.ts";
+import { JobLog } from "./job-log.ts";
 import type { QueueConfig } from "./job-queue.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { JobRecords } from "./records.ts";
+import { SpeedMeter } from "./speed.ts";
 
 export class QueueConsumer {
   readonly redis: Redis;
   readonly keys: Keys;
   readonly records: JobRecords;
+  readonly log: JobLog;
+  readonly speeds: SpeedMeter;
   readonly bull: BullQueues;
   readonly facts: RedisFacts;
   #heartbeat: Heartbeat | undefined;
@@ -21,6 +26,8 @@ export class QueueConsumer {
     this.redis = redis;
     this.keys = keysOf(config.namespace);
     this.records = new JobRecords(redis, this.keys, config.retentionSeconds);
+    this.log = new JobLog(redis, this.keys, config.retentionSeconds);
+    this.speeds = new SpeedMeter(redis, this.keys, onError);
     this.bull = openBullQueues(redis, this.keys, onError);
     this.facts = facts;
     this.#onError = onError;
@@ -38,8 +45,15 @@ export class QueueConsumer {
     }
   }
 
-  startHeartbeat(describe: Parameters<typeof startHeartbeat>[2]): void {
-    this.#heartbeat = startHeartbeat(this.redis, this.keys, describe, this.#onError);
+  /** `describe` says what the worker is and does; what it has measured is added here. */
+  startHeartbeat(describe: () => Omit<WorkerView, "seenAt" | "speeds">): void {
+    const whole = () => ({ ...describe(), speeds: this.speeds.means() });
+    this.#heartbeat = startHeartbeat(this.redis, this.keys, whole, this.#onError);
+  }
+
+  /** Adds a line to a job's log, in the background: no work fails for want of one. */
+  tell(job: string, level: LogLevel, message: string, fields?: Record<string, unknown>): void {
+    this.log.add(job, level, message, fields).catch(this.#onError);
   }
 
   /** An active ingest asks before it writes; waits while unwanted images are being removed. */

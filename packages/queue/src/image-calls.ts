@@ -119,7 +119,10 @@ export function createImageWorker(consumer: QueueConsumer, options: ImageWorkerO
     const reply = (body: object) =>
       consumer.redis.publish(payload.replyTo, JSON.stringify({ id: payload.id, ...body }));
     try {
-      await reply({ answer: await options.handle(payload, stop.signal) });
+      const began = performance.now();
+      const answer = await options.handle(payload, stop.signal);
+      consumer.speeds.worked({ sort: "image", amount: 1 }, (performance.now() - began) / 1000);
+      await reply({ answer });
     } catch (error) {
       await reply({ error: toProblem(error).toRecord() });
     }

@@ -3,8 +3,12 @@ import type { QueueName } from "@cardinal/contracts";
 
 export interface Keys {
   readonly bull: string;
-  /** Hash: the record of a job. */
+  /** Hash: the record of a job; also the channel on which its changes are told. */
   job(id: string): string;
+  /** List: the finished epochs of a training job. */
+  epochs(id: string): string;
+  /** Stream: the log lines of a job. */
+  log(id: string): string;
   /** Hash: shard number to image count, of the finished shards of a predict job. */
   shards(id: string): string;
   /** Sorted set of all jobs by the time they were made. */
@@ -20,6 +24,8 @@ export interface Keys {
   readonly workerViews: string;
   /** Random id of what lives in this Redis and namespace. */
   readonly installation: string;
+  /** Hash: measured speeds of work by its sort (speed.ts). */
+  readonly speeds: string;
   /** Lock of the one process that does the housekeeping. */
   readonly housekeeper: string;
   /** While it is there no ingest writes: images that nobody refers to are being removed. */
@@ -34,6 +40,8 @@ export function keysOf(namespace: string): Keys {
   return {
     bull: `${namespace}:q`,
     job: (id) => `${namespace}:job:${id}`,
+    epochs: (id) => `${namespace}:epochs:${id}`,
+    log: (id) => `${namespace}:log:${id}`,
     shards: (id) => `${namespace}:shards:${id}`,
     jobs: `${namespace}:jobs`,
     open: `${namespace}:open`,
@@ -42,6 +50,7 @@ export function keysOf(namespace: string): Keys {
     workers: `${namespace}:workers`,
     workerViews: `${namespace}:worker-views`,
     installation: `${namespace}:installation`,
+    speeds: `${namespace}:speeds`,
     housekeeper: `${namespace}:housekeeper`,
     ingestHold: `${namespace}:ingest-hold`,
     imagesCollected: `${namespace}:images-collected`,

@@ -43,6 +43,9 @@ export function jobOptions(queue: QueueName, id: string, priority: number): Jobs
   };
 }
 
+/** Milliseconds before the next run, after `failed` runs before this one; as BullMQ's exponential backoff has it. */
+export const retryDelay = (queue: QueueName, failed: number): number => policies[queue].backoffMs * 2 ** failed;
+
 /**
  * Shards of jobs of one priority run in the order of their number, first come first within a number: the first shards
  * of a small job run before the later shards of a huge one that came before.

@@ -5,7 +5,15 @@
  * A record that has ended stays for `retentionSeconds` and then expires, so a Redis that must not evict does not fill
  * up with finished jobs. What else a job leaves in Redis (its finished shards) expires with it.
  */
-import { type JobKind, type JobState, type ProblemRecord, type Progress, problem } from "@cardinal/contracts";
+import {
+  type Epoch,
+  epochSchema,
+  type JobKind,
+  type JobState,
+  type ProblemRecord,
+  type Progress,
+  problem,
+} from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import type { Keys } from "./keys.ts";
 import { defineTransitions } from "./transitions.ts";
@@ -26,12 +34,25 @@ export interface JobRecord {
   finishedAt?: Date;
   /** How the job had ended before it was retried, oldest first. */
   history: PastEnd[];
+  /** After a failed run: when the next one may begin. */
+  retryAt?: Date;
+  /** Without the finished epochs, which `epochs` gives. */
   progress?: Progress;
   result?: Record<string, unknown>;
   error?: ProblemRecord;
   /** Predict jobs: images answered, and images planned once the plan is made. */
   done: number;
   total?: number;
+  /** How much there is to do, where that is known when the job is accepted. */
+  work?: Work;
+  /** Grows with every change. */
+  revision: number;
+}
+
+/** An amount of work; its sort says what one unit takes (speed.ts). */
+export interface Work {
+  sort: string;
+  amount: number;
 }
 
 export interface PastEnd {
@@ -47,6 +68,7 @@ export interface NewJob {
   request: Record<string, unknown>;
   payload: Record<string, unknown>;
   priority: number;
+  work?: Work;
   idempotency?: { keyDigest: string; requestDigest: string };
 }
 
@@ -59,6 +81,9 @@ export interface Claim {
   waitingSince: Date;
   /** When the first run began. */
   startedAt: Date;
+  /** The run before has not ended: its worker went silent. */
+  takenOver: boolean;
+  work: Work | undefined;
 }
 
 /** An Idempotency-Key is remembered for a day. */
@@ -98,8 +123,10 @@ export class JobRecords {
         priority: job.priority,
         attempts: 0,
         fence: 0,
+        rev: 1,
         createdAt: now,
         waitingSince: now,
+        ...(job.work && { work: JSON.stringify(job.work) }),
       }),
     );
     return { outcome, id };
@@ -122,12 +149,8 @@ export class JobRecords {
 
   /** Takes the job for one run; undefined when it has ended (or its record is gone) and must not run. */
   async claim(kind: JobKind, id: string): Promise<Claim | undefined> {
-    const [outcome, fence, attempts, planned, since, started] = await this.#redis.cardinalClaim(
-      this.#keys.job(id),
-      this.#keys.waiting(kind),
-      id,
-      Date.now(),
-    );
+    const claimed = await this.#redis.cardinalClaim(this.#keys.job(id), this.#keys.waiting(kind), id, Date.now());
+    const [outcome, fence, attempts, planned, since, started, before, parked, work] = claimed;
     if (outcome !== "claimed") return undefined;
     return {
       fence: Number(fence),
@@ -135,6 +158,8 @@ export class JobRecords {
       planned: planned === "1",
       waitingSince: new Date(Number(since)),
       startedAt: new Date(Number(started)),
+      takenOver: before === "active" && parked !== "1",
+      work: work ? JSON.parse(String(work)) : undefined,
     };
   }
 
@@ -144,6 +169,33 @@ export class JobRecords {
    */
   write(id: string, fence: number, values: Record<string, string | number> = {}): Promise<string> {
     return this.#redis.cardinalWrite(this.#keys.job(id), fence, ...fields(values));
+  }
+
+  /**
+   * Writes the progress of an active job, and of its finished epochs those from number `keep` on, which replace what was
+   * kept of them; without `epochs` these stay as they are. Gives what `write` gives.
+   */
+  writeProgress(
+    id: string,
+    fence: number,
+    progress: Omit<Progress, "epochs">,
+    epochs?: { keep: number; added: readonly Epoch[] },
+  ): Promise<string> {
+    return this.#redis.cardinalProgress(
+      this.#keys.job(id),
+      this.#keys.epochs(id),
+      fence,
+      JSON.stringify(progress),
+      this.#retentionSeconds,
+      epochs?.keep ?? "",
+      ...(epochs?.added ?? []).map((epoch) => JSON.stringify(epoch)),
+    );
+  }
+
+  /** The finished epochs of a training job, from number `from` on. */
+  async epochs(id: string, from = 0): Promise<Epoch[]> {
+    const texts = await this.#redis.lrange(this.#keys.epochs(id), from, -1);
+    return texts.map((text) => epochSchema.parse(JSON.parse(text)));
   }
 
   /** The first end wins: gives false when the job has ended before or another worker has it. Without fence: anybody. */
@@ -172,15 +224,16 @@ export class JobRecords {
     return outcome === "ok";
   }
 
-  /** Back to waiting. `parked`: the run did not fail, so the next claim uses no attempt. */
-  async requeue(kind: JobKind, id: string, fence: number, parked: boolean): Promise<boolean> {
+  /** Back to waiting, after a failed run until `retryAt`. Without: the run did not fail, its next claim uses no attempt. */
+  async requeue(kind: JobKind, id: string, fence: number, retryAt?: number): Promise<boolean> {
     const outcome = await this.#redis.cardinalRequeue(
       this.#keys.job(id),
       this.#keys.waiting(kind),
       id,
       fence,
       Date.now(),
-      parked ? "1" : "0",
+      retryAt === undefined ? "1" : "0",
+      retryAt ?? "",
     );
     return outcome === "ok";
   }
@@ -280,10 +333,13 @@ function parseRecord(id: string, hash: Record<string, string>): JobRecord | unde
     history: (json(`[${hash.history ?? ""}]`) as (Omit<PastEnd, "finishedAt"> & { finishedAt: number })[]).map(
       (past) => ({ ...past, finishedAt: new Date(past.finishedAt) }),
     ),
+    retryAt: date(hash.retryAt),
     progress: json(hash.progress),
     result: json(hash.result),
     error: json(hash.error),
     done: Number(hash.done ?? 0),
     total: hash.total === undefined ? undefined : Number(hash.total),
+    work: json(hash.work),
+    revision: Number(hash.rev ?? 0),
   };
 }

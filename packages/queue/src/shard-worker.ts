@@ -39,14 +39,19 @@ export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerO
     };
     if (!(await isWanted())) return;
     const unwatch = watch(stop, isWanted, events.error);
+    const began = performance.now();
     try {
       await options.handle({ payload, signal: stop.signal, stopReason: () => stop.reason });
+      const seconds = (performance.now() - began) / 1000;
+      consumer.speeds.worked({ sort: `shard:${payload.model}`, amount: payload.images }, seconds);
       await records.shardDone(payload.job, payload.shard, payload.images);
     } catch (error) {
       if (stop.reason === "drain") await backToWait(job, token);
       if (stop.reason === "cancelled") return;
       const failure = toProblem(error);
       events.shardFailed?.(payload, failure.toRecord());
+      const { shard, images } = payload;
+      consumer.tell(payload.job, "warn", `shard ${shard} failed`, { shard, images, ...failure.toRecord() });
       if (failure.retryable) throw problem(failure.code, failure.message);
       throw new UnrecoverableError(`${failure.code}: ${failure.message}`);
     } finally {

@@ -15,10 +15,16 @@
  *   cancelled job never has a result. The seal outlives the run: when its holder dies, the result may be out already.
  * - `attempts` counts claims, but for claims after `parked` (waiting for shards, drained on shutdown). Like `fence` it
  *   goes on over a retry.
+ * - `rev` grows with every change of a record that its view shows, and the change is published on the channel that is
+ *   named as the record's key (`touch`), for whoever watches the job.
  */
 import type { Redis, Result } from "ioredis";
 
-const ENDED = `
+const TOUCH = `
+local function touch(job) redis.call('PUBLISH', job, redis.call('HINCRBY', job, 'rev', 1)) end
+`;
+
+const ENDED = `${TOUCH}
 local function ended(s) return s == 'completed' or s == 'failed' or s == 'cancelled' end
 local function close(job, open, waiting, id, retention)
   redis.call('ZREM', open, id)
@@ -48,7 +54,7 @@ redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
 return {'created', ARGV[1]}`,
   },
-  /** KEYS job waiting; ARGV id now. Gives {outcome, fence, attempts, planned, waitingSince, startedAt}. */
+  /** KEYS job waiting; ARGV id now. Gives {outcome, fence, attempts, planned, waitingSince, startedAt, state, parked, work}; state and parked as before. */
   cardinalClaim: {
     numberOfKeys: 2,
     lua: `${ENDED}
@@ -59,22 +65,53 @@ local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 local attempts
 if r[2] == '1' then attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts'))
 else attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
-redis.call('HDEL', KEYS[1], 'parked')
+redis.call('HDEL', KEYS[1], 'parked', 'retryAt')
 redis.call('HSET', KEYS[1], 'state', 'active')
 redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return {'claimed', fence, attempts, r[3] or '', r[4] or ARGV[2], redis.call('HGET', KEYS[1], 'startedAt')}`,
+touch(KEYS[1])
+return {'claimed', fence, attempts, r[3] or '', r[4] or ARGV[2], redis.call('HGET', KEYS[1], 'startedAt'), r[1], r[2] or '', redis.call('HGET', KEYS[1], 'work') or ''}`,
   },
   /** KEYS job; ARGV fence field value… Writes fields of an active job. Gives 'ok' or why not. */
   cardinalWrite: {
     numberOfKeys: 1,
-    lua: `
+    lua: `${TOUCH}
 local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
 if not r[1] then return 'missing' end
 if r[2] ~= ARGV[1] then return 'fenced' end
 if r[1] ~= 'active' then return r[1] end
-if #ARGV > 1 then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
+if #ARGV > 1 then
+  redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+  touch(KEYS[1])
+end
 return 'ok'`,
+  },
+  /** KEYS job epochs; ARGV fence progress retention keep epoch… As cardinalWrite; epochs from number `keep` on anew. */
+  cardinalProgress: {
+    numberOfKeys: 2,
+    lua: `${TOUCH}
+local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
+if not r[1] then return 'missing' end
+if r[2] ~= ARGV[1] then return 'fenced' end
+if r[1] ~= 'active' then return r[1] end
+redis.call('HSET', KEYS[1], 'progress', ARGV[2])
+if ARGV[4] ~= '' then
+  if ARGV[4] == '0' then redis.call('DEL', KEYS[2]) else redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1) end
+  if #ARGV > 4 then redis.call('RPUSH', KEYS[2], unpack(ARGV, 5)) end
+  redis.call('EXPIRE', KEYS[2], ARGV[3])
+end
+touch(KEYS[1])
+return 'ok'`,
+  },
+  /** KEYS job log; ARGV lines retention field value… Nothing is kept of a job that has no record any more. */
+  cardinalLog: {
+    numberOfKeys: 2,
+    lua: `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[1], '*', unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('PUBLISH', KEYS[1], 'log')
+return 1`,
   },
   /** KEYS job open waiting; ARGV id fence retention field value… (with the new state among the fields). */
   cardinalFinish: {
@@ -86,17 +123,20 @@ if ended(r[1]) then return r[1] end
 if ARGV[2] ~= '' and r[2] ~= ARGV[2] then return 'fenced' end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('HDEL', KEYS[1], 'sealed')
+touch(KEYS[1])
 close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
 return 'ok'`,
   },
-  /** KEYS job waiting; ARGV id fence now parked. Back to waiting, for a retry or (parked) without using an attempt. */
+  /** KEYS job waiting; ARGV id fence now parked retryAt. Back to waiting, for a retry or (parked) without using an attempt. */
   cardinalRequeue: {
     numberOfKeys: 2,
-    lua: `
+    lua: `${TOUCH}
 local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
 if r[1] ~= 'active' or r[2] ~= ARGV[2] then return 'fenced' end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[3], 'parked', ARGV[4])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'retryAt', ARGV[5]) end
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+touch(KEYS[1])
 return 'ok'`,
   },
   /** KEYS job open waiting; ARGV id now retention. Gives the state before, or 'missing' or 'sealed'. */
@@ -108,6 +148,7 @@ if not r[1] then return 'missing' end
 if ended(r[1]) then return r[1] end
 if r[2] == '1' then return 'sealed' end
 redis.call('HSET', KEYS[1], 'state', 'cancelled', 'finishedAt', ARGV[2])
+touch(KEYS[1])
 close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
 return r[1]`,
   },
@@ -117,7 +158,7 @@ return r[1]`,
    */
   cardinalRequeueEnded: {
     numberOfKeys: 4,
-    lua: `
+    lua: `${TOUCH}
 local r = redis.call('HMGET', KEYS[1], 'state', 'finishedAt', 'attempts', 'error', 'history', 'createdAt')
 if not r[1] then return 'missing' end
 if r[1] ~= 'failed' and r[1] ~= 'cancelled' then return r[1] end
@@ -126,12 +167,13 @@ if r[4] then past = past .. ',"error":' .. r[4] end
 past = past .. '}'
 if r[5] then past = r[5] .. ',' .. past end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[2], 'attemptsBefore', r[3], 'history', past)
-redis.call('HDEL', KEYS[1], 'finishedAt', 'result', 'error', 'planned', 'parked', 'sealed')
+redis.call('HDEL', KEYS[1], 'finishedAt', 'result', 'error', 'planned', 'parked', 'sealed', 'retryAt')
 redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], r[6], ARGV[1])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+touch(KEYS[1])
 return r[1]`,
   },
   /**
@@ -154,13 +196,27 @@ return 'ok'`,
   /** KEYS job shards; ARGV shard images seconds. Counts a shard once, however often it is done. */
   cardinalShardDone: {
     numberOfKeys: 2,
-    lua: `
+    lua: `${TOUCH}
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2]) == 1 then
   redis.call('EXPIRE', KEYS[2], ARGV[3])
+  touch(KEYS[1])
   return redis.call('HINCRBY', KEYS[1], 'done', ARGV[2])
 end
 return 0`,
+  },
+  /** KEYS speeds; ARGV sort value now weight. Moves the mean of a sort of work towards a new measurement. */
+  cardinalSpeed: {
+    numberOfKeys: 1,
+    lua: `
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local mean = tonumber(ARGV[2])
+if old then
+  local known = tonumber(string.match(old, '^[^ ]+'))
+  mean = known + (mean - known) * tonumber(ARGV[4])
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.9g', mean) .. ' ' .. ARGV[3])
+return 'ok'`,
   },
 } as const;
 
@@ -169,6 +225,9 @@ declare module "ioredis" {
     cardinalCreate(...args: (string | number)[]): Result<["created" | "known" | "conflict", string], Context>;
     cardinalClaim(...args: (string | number)[]): Result<(string | number)[], Context>;
     cardinalWrite(...args: (string | number)[]): Result<string, Context>;
+    cardinalProgress(...args: (string | number)[]): Result<string, Context>;
+    cardinalLog(...args: (string | number)[]): Result<number, Context>;
+    cardinalSpeed(...args: (string | number)[]): Result<string, Context>;
     cardinalFinish(...args: (string | number)[]): Result<string, Context>;
     cardinalRequeue(...args: (string | number)[]): Result<string, Context>;
     cardinalCancel(...args: (string | number)[]): Result<string, Context>;

@@ -12,8 +12,10 @@
  * - cancelled or fenced off: nothing is written; the record already says what is true.
  * - the worker dies: BullMQ notices that the lock has run out and hands the entry to another worker.
  */
+import { hostname } from "node:os";
 import {
   type JobKind,
+  type LogLevel,
   type Payloads,
   type ProblemRecord,
   type Progress,
@@ -34,7 +36,8 @@ import {
 } from "./bull-worker.ts";
 import type { StopReason } from "./child.ts";
 import type { QueueConsumer } from "./consumer.ts";
-import { jobOptions, policies } from "./policy.ts";
+import { jobOptions, policies, retryDelay } from "./policy.ts";
+import { ProgressWriter } from "./progress-writer.ts";
 import type { Claim } from "./records.ts";
 import { addShards, type ShardFailure, shardFailures } from "./shard-flow.ts";
 
@@ -71,6 +74,15 @@ export interface WorkerOptions<K extends JobKind> {
   events: WorkerEvents;
 }
 
+/** How a run ended, in its job's log. */
+const ENDS = {
+  completed: "completed",
+  failed: "failed",
+  retried: "failed with an error that may heal: the job is tried again",
+  drained: "the worker is shutting down: the job waits for another one",
+  stopped: "stopped: the job was cancelled or another worker has it",
+} as const;
+
 /** What BullMQ fails an entry with that was taken from more workers than its `lostWorkers`. */
 const STALLED_TOO_OFTEN = "job stalled more than allowable limit";
 
@@ -93,7 +105,12 @@ export function createWorker<K extends JobKind>(consumer: QueueConsumer, options
     const lost: ProblemRecord = { code: "job_lost", message: "too many workers died while they ran the job" };
     consumer.records
       .finish(kind, job.id, undefined, { error: lost })
-      .then((first) => first && events.ended?.(kind, "failed", 0, job.id!, lost), events.error);
+      .then((first) => {
+        if (!first) return;
+        events.ended?.(kind, "failed", 0, job.id!, lost);
+        consumer.tell(job.id!, "error", ENDS.failed, { ...lost });
+      })
+      .catch(events.error);
   });
   return worker;
 }
@@ -111,6 +128,7 @@ class JobRunner<K extends JobKind> {
   readonly #token: string;
   readonly #claim: Claim;
   readonly #stop: RunStop;
+  readonly #progress: ProgressWriter;
   readonly #began = performance.now();
 
   constructor(
@@ -127,12 +145,15 @@ class JobRunner<K extends JobKind> {
     this.#token = token;
     this.#claim = claim;
     this.#stop = stop;
+    this.#progress = new ProgressWriter(consumer.records, job.id!, claim.fence);
   }
 
   async run(): Promise<void> {
     const { kind, events } = this.#options;
     const id = this.#job.id!;
-    events.started?.(kind, (Date.now() - this.#claim.waitingSince.getTime()) / 1000, id);
+    const waitSeconds = (Date.now() - this.#claim.waitingSince.getTime()) / 1000;
+    events.started?.(kind, waitSeconds, id);
+    this.#tellStart(waitSeconds);
     const unwatch = watch(this.#stop, async () => (await this.#write()) === "ok", events.error);
     try {
       await this.#execute();
@@ -152,6 +173,7 @@ class JobRunner<K extends JobKind> {
     if ("shards" in outcome) {
       await addShards(this.#consumer, this.#job, outcome.shards, outcome.priority);
       await this.#write({ planned: "1", total: outcome.images });
+      this.#tell("info", "planned", { shards: outcome.shards.length, images: outcome.images });
       shardsDone = await this.#waitForShards();
       outcome = await this.#options.handle(this.#jobRun(payload, shardsDone));
     }
@@ -168,8 +190,10 @@ class JobRunner<K extends JobKind> {
 
   async #finish(outcome: { result: Record<string, unknown>; failure?: ProblemRecord }): Promise<void> {
     const { kind } = this.#options;
+    await this.#progress.flush();
     const end = outcome.failure ? { error: outcome.failure, result: outcome.result } : { result: outcome.result };
     const first = await this.#consumer.records.finish(kind, this.#job.id!, this.#claim.fence, end);
+    if (first && !outcome.failure) this.#measure();
     this.#ended(first ? (outcome.failure ? "failed" : "completed") : "stopped", outcome.failure);
   }
 
@@ -179,7 +203,7 @@ class JobRunner<K extends JobKind> {
     const { records } = this.#consumer;
     if (this.#stop.reason === "drain") {
       this.#ended("drained");
-      await records.requeue(kind, id, this.#claim.fence, true);
+      await records.requeue(kind, id, this.#claim.fence);
       await backToWait(this.#job, this.#token);
     }
     if (this.#stop.reason === "cancelled" || failure.code === "fenced") {
@@ -188,7 +212,7 @@ class JobRunner<K extends JobKind> {
     }
     if (failure.retryable && this.#job.attemptsMade + 1 < policies[kind].attempts) {
       this.#ended("retried", failure.toRecord());
-      await records.requeue(kind, id, this.#claim.fence, false);
+      await records.requeue(kind, id, this.#claim.fence, Date.now() + retryDelay(kind, this.#job.attemptsMade));
       throw failure;
     }
     const first = await records.finish(kind, id, this.#claim.fence, { error: failure.toRecord() });
@@ -197,8 +221,34 @@ class JobRunner<K extends JobKind> {
   }
 
   #ended(outcome: Parameters<NonNullable<WorkerEvents["ended"]>>[1], error?: ProblemRecord): void {
-    const seconds = (performance.now() - this.#began) / 1000;
+    const seconds = this.#seconds();
     this.#options.events.ended?.(this.#options.kind, outcome, seconds, this.#job.id!, error);
+    const level = outcome === "failed" ? "error" : error ? "warn" : "info";
+    this.#tell(level, ENDS[outcome], { seconds: Math.round(seconds * 100) / 100, ...error });
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#began) / 1000;
+  }
+
+  /** A job in one run says what such work takes. */
+  #measure(): void {
+    const { work, fence, planned } = this.#claim;
+    if (fence !== 1 || planned) return;
+    const { speeds } = this.#consumer;
+    speeds.ran(this.#options.kind, this.#seconds());
+    if (work) speeds.worked(work, this.#seconds());
+  }
+
+  #tellStart(waitSeconds: number): void {
+    const { attempts, fence, takenOver } = this.#claim;
+    if (takenOver) this.#tell("warn", "the worker that ran the job went silent: another one takes it");
+    const waited = Math.round(waitSeconds * 10) / 10;
+    this.#tell("info", "a worker begins", { attempt: attempts, run: fence, waitSeconds: waited, host: hostname() });
+  }
+
+  #tell(level: LogLevel, message: string, fields?: Record<string, unknown>): void {
+    this.#consumer.tell(this.#job.id!, level, message, fields);
   }
 
   #write(values: Record<string, string | number> = {}): Promise<string> {
@@ -215,7 +265,7 @@ class JobRunner<K extends JobKind> {
       stopReason: () => this.#stop.reason,
       shardsDone,
       progress: async (progress) => {
-        if ((await this.#write({ progress: JSON.stringify(progress) })) !== "ok") this.#stop.stop("cancelled");
+        if ((await this.#progress.write(progress)) !== "ok") this.#stop.stop("cancelled");
       },
       seal: async () => (await this.#write({ sealed: "1" })) === "ok",
     };
