@@ -16,6 +16,7 @@ import { operationRoutes } from "./routes/operations.ts";
 import { predictRoutes } from "./routes/predict.ts";
 import { retryRoutes } from "./routes/retry.ts";
 import { trainRoutes } from "./routes/train.ts";
+import { watchingRoutes } from "./routes/watching.ts";
 
 /** JSON bodies are requests, not data: the largest, a list of 10,000 image digests, has 700 kB. */
 const JSON_LIMIT = "1mb";
@@ -43,6 +44,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
   v1.use("/train", trainRoutes(context));
   v1.use("/predict", predictRoutes(context));
   v1.use("/jobs", jobRoutes(context));
+  v1.use("/jobs", watchingRoutes(context));
   v1.use("/jobs", retryRoutes(context));
   v1.use("/models/import", importRoutes(context));
   v1.use("/models", modelRoutes(context));

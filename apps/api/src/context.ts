@@ -1,12 +1,15 @@
 /** What the routes work with. */
-import type { ImageCaller, JobQueue } from "@cardinal/queue";
+import type { ImageCaller, JobQueue, JobWatcher } from "@cardinal/queue";
 import type { Metrics } from "@cardinal/service";
 import type { ObjectStore } from "@cardinal/storage";
+import type { OpenStreams } from "./open-streams.ts";
 
 export interface ApiContext {
   store: ObjectStore;
   queue: JobQueue;
   images: ImageCaller;
+  watcher: JobWatcher;
+  streams: OpenStreams;
   metrics: Metrics;
   limits: { uploadBytes: number; imageBytes: number; imageTimeoutMs: number };
   apiKey: string;

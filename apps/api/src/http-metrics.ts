@@ -9,10 +9,11 @@ export function countRequests(metrics: Metrics): RequestHandler {
     const begin = performance.now();
     response.once("close", () => {
       const labels = { route: routeOf(request), method: METHODS.has(request.method) ? request.method : "other" };
-      // A client that went away before the answer: nginx' code for it.
-      const status = response.writableFinished ? response.statusCode : 499;
+      const isStream = response.locals.isStream === true;
+      // A client that went away before the answer: nginx' code for it. A stream's reader goes when it likes.
+      const status = response.writableFinished || isStream ? response.statusCode : 499;
       metrics.httpRequests.inc({ ...labels, status: String(status) });
-      metrics.httpDuration.observe(labels, (performance.now() - begin) / 1000);
+      if (!isStream) metrics.httpDuration.observe(labels, (performance.now() - begin) / 1000);
     });
     next();
   };

@@ -1,15 +1,21 @@
 /** A job as its owner sees it. */
-import { type JobView, PAYLOAD_VERSION, type Progress } from "@cardinal/contracts";
-import { type JobQueue, type JobRecord, waitingReason, whyNoWorker } from "@cardinal/queue";
+import { type Epoch, hasEnded, type JobView, type Progress } from "@cardinal/contracts";
+import { type JobQueue, type JobRecord, whyWaiting } from "@cardinal/queue";
 
-export async function jobView(queue: JobQueue, job: JobRecord): Promise<JobView> {
-  const reason = await reasonToWait(queue, job);
+/** With the finished epochs of a training. */
+export async function wholeJobView(queue: JobQueue, job: JobRecord): Promise<JobView> {
+  const epochs = job.kind === "train" && job.progress ? await queue.epochs(job.id) : undefined;
+  return jobView(queue, job, epochs);
+}
+
+export async function jobView(queue: JobQueue, job: JobRecord, epochs?: Epoch[]): Promise<JobView> {
+  const waiting = hasEnded(job.state) ? undefined : whyWaiting(job, await queue.backlog());
   const progress = progressOf(job);
   return {
     id: job.id,
     kind: job.kind,
     state: job.state,
-    ...(progress && { progress }),
+    ...(progress && { progress: { ...progress, ...(epochs && { epochs }) } }),
     request: job.request,
     ...(job.result && { result: job.result }),
     ...(job.error && { error: job.error }),
@@ -17,22 +23,13 @@ export async function jobView(queue: JobQueue, job: JobRecord): Promise<JobView>
     ...(job.history.length > 0 && {
       history: job.history.map((end) => ({ ...end, finishedAt: end.finishedAt.toISOString() })),
     }),
-    ...(reason && { waitingReason: reason }),
+    ...(waiting && { waiting }),
+    revision: job.revision,
     createdAt: job.createdAt.toISOString(),
     ...(job.startedAt && { startedAt: job.startedAt.toISOString() }),
     ...(job.finishedAt && { finishedAt: job.finishedAt.toISOString() }),
     links: links(job),
   };
-}
-
-async function reasonToWait(queue: JobQueue, job: JobRecord): Promise<string | undefined> {
-  if (job.state === "waiting") {
-    const gap = whyNoWorker(await queue.workers(), job.kind, PAYLOAD_VERSION);
-    return waitingReason(job, await queue.waitingBefore(job), gap);
-  }
-  // An active predict job waits for its shards, which can lack a worker, too.
-  if (job.kind !== "predict" || job.state !== "active") return undefined;
-  return whyNoWorker(await queue.workers(), "shard", PAYLOAD_VERSION);
 }
 
 /** Predict jobs count their shards; other kinds report by themselves. */

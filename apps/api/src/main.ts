@@ -1,6 +1,6 @@
 /** The API process: reads its environment, opens what it needs, listens, and closes in the reverse order. */
 import { createServer } from "node:http";
-import { ImageCaller, JobQueue, type QueueConfig } from "@cardinal/queue";
+import { ImageCaller, JobQueue, JobWatcher, type QueueConfig } from "@cardinal/queue";
 import {
   apiVariables,
   closeServer,
@@ -18,6 +18,7 @@ import {
 import { claimStore, openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { createApp } from "./app.ts";
 import { startHousekeeping } from "./housekeeping.ts";
+import { OpenStreams } from "./open-streams.ts";
 
 /**
  * A connection on which nothing moves for so long is cut: a JSON body that never comes, a download that nobody reads.
@@ -49,15 +50,22 @@ await runMain(async () => {
   const images = await ImageCaller.open(queueConfig, queue, onError);
   shutdown.onClose("image calls", () => images.close());
 
+  const watcher = new JobWatcher(queueConfig, onError);
+  shutdown.onClose("job watcher", () => watcher.close());
+
   const housekeeper = startHousekeeping(store, queue, logger);
   shutdown.onClose("housekeeping", () => housekeeper.stop());
 
+  const metrics = createMetrics();
+  const streams = new OpenStreams(env.MAX_STREAMS, metrics);
   const app = createApp(
     {
       store,
       queue,
       images,
-      metrics: createMetrics(),
+      watcher,
+      streams,
+      metrics,
       limits: {
         uploadBytes: env.MAX_UPLOAD_MB * 1e6,
         imageBytes: env.MAX_IMAGE_MB * 1e6,
@@ -74,6 +82,7 @@ await runMain(async () => {
   server.setTimeout(SILENCE_MS);
   const port = await listen(server, env.API_PORT, env.API_HOST);
   shutdown.onClose("server", () => closeServer(server, env.SHUTDOWN_GRACE_SECONDS * 1000));
+  shutdown.onClose("streams", () => streams.close());
   const url = `http://${urlHost(env.API_HOST)}:${port}`;
   logger.info({ url, version, store: store.description }, "listening");
   process.send?.({ type: "listening", url });

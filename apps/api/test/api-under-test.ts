@@ -2,12 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { after } from "node:test";
-import { ImageCaller, JobQueue } from "@cardinal/queue";
+import { ImageCaller, JobQueue, JobWatcher } from "@cardinal/queue";
 import { closeServer, createLogger, createMetrics, listen } from "@cardinal/service";
 import { layout, type ObjectStore, openStore } from "@cardinal/storage";
 import { startRedis, type TestRedis, tempDir } from "@cardinal/testing";
 import { createApp } from "../src/app.ts";
 import type { ApiContext } from "../src/context.ts";
+import { OpenStreams } from "../src/open-streams.ts";
 
 export const KEY = "a-key-for-tests-only";
 
@@ -22,7 +23,7 @@ export interface ApiUnderTest {
   json(method: string, path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
 }
 
-export async function startApi(limits: Partial<ApiContext["limits"]> = {}): Promise<ApiUnderTest> {
+export async function startApi(limits: Partial<ApiContext["limits"]> = {}, maxStreams = 100): Promise<ApiUnderTest> {
   const redis = await startRedis();
   const folder = await tempDir("api");
   const store = await openStore({ kind: "directory", path: folder.path });
@@ -30,11 +31,15 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}): Prom
   const quiet = () => {};
   const queue = await JobQueue.open(config, quiet);
   const images = await ImageCaller.open(config, queue, quiet);
+  const watcher = new JobWatcher(config, quiet);
+  const metrics = createMetrics();
   const context: ApiContext = {
     store,
     queue,
     images,
-    metrics: createMetrics(),
+    watcher,
+    streams: new OpenStreams(maxStreams, metrics),
+    metrics,
     limits: { uploadBytes: 50e6, imageBytes: 1e6, imageTimeoutMs: 300, ...limits },
     apiKey: KEY,
     importHosts: ["weights.example"],
@@ -49,6 +54,7 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}): Prom
     server.closeAllConnections();
     await closeServer(server, 1_000);
     await images.close();
+    watcher.close();
     await queue.close();
     await store.close();
     await folder[Symbol.asyncDispose]();

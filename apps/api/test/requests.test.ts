@@ -144,7 +144,8 @@ test("an accepted job: 202, Location, its view with pinned names and the reason 
   const job = (await response.json()) as JobView;
   assert.equal(response.headers.get("location"), `/v1/jobs/${job.id}`);
   assert.equal(job.state, "waiting");
-  assert.equal(job.waitingReason, "no live worker takes train jobs");
+  assert.equal(job.waiting?.code, "no_worker");
+  assert.equal(job.waiting.text, "no live worker takes train jobs");
   assert.deepEqual(job.request.dataset, { name: "digits", version: VERSION });
   const optimizer = { name: "adam", learningRate: 1e-4, weightDecay: 0, decayNormAndBias: true };
   assert.deepEqual(job.request.optimizer, optimizer);

@@ -45,9 +45,9 @@ function lineBar(stream: NodeJS.WriteStream): Bar {
 }
 
 /** Shows a job's progress on a bar. */
-export function showJob(bar: Bar, { progress, state, waitingReason }: JobView): void {
+export function showJob(bar: Bar, { progress, state, waiting }: JobView): void {
   if (!progress) {
-    bar.show(0, 1, waitingReason ?? state);
+    bar.show(0, 1, waiting?.text ?? state);
     return;
   }
   const { done, total, unit, phase, etaSeconds, imagesPerSecond, loss } = progress;

@@ -1,18 +1,16 @@
 /** The API of Cardinal as typed calls. Every call throws `CardinalError` with the code of the problem answer. */
 import { openAsBlob } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AliasRecord,
   aliasListSchema,
   aliasRecordSchema,
-  CardinalError,
   type DatasetVersion,
   datasetVersionSchema,
-  hasEnded,
   type ImageAnswer,
   type IngestRequest,
   imageAnswerSchema,
   type importRequestSchema,
+  type JobEvent,
   type JobKind,
   type JobList,
   type JobState,
@@ -20,6 +18,7 @@ import {
   jobListSchema,
   jobViewSchema,
   type ListedModel,
+  type LogLine,
   type ModelFile,
   type ModelQuery,
   type ModelView,
@@ -28,14 +27,15 @@ import {
   type PredictRequest,
   type predictRequestSchema,
   type Row,
-  rowSchema,
   type trainRequestSchema,
   type WorkerView,
   workerViewSchema,
 } from "@cardinal/contracts";
 import { z } from "zod";
 import { type CallOptions, type Connection, call, callJson } from "./http.ts";
-import { readLines } from "./lines.ts";
+import { chunksOf } from "./lines.ts";
+import { readRows } from "./rows.ts";
+import { jobEvents, jobLog, type LogOptions, type WaitOptions, waitForEnd } from "./watching.ts";
 
 export type TrainBody = z.input<typeof trainRequestSchema>;
 export type ImportBody = z.input<typeof importRequestSchema>;
@@ -63,11 +63,6 @@ async function fileSource(path: string): Promise<ArchiveSource> {
   const blob = await openAsBlob(path);
   return { stream: blob.stream() as ReadableStream<Uint8Array>, bytes: blob.size };
 }
-
-/** Pause between two looks at a job, in milliseconds: short at first, so that short jobs are not waited for long. */
-const FIRST_LOOK_MS = 50;
-const LONGEST_PAUSE_MS = 1_000;
-const LONGEST_OUTAGE_MS = 60_000;
 
 export class CardinalClient {
   readonly #connection: Connection;
@@ -162,40 +157,34 @@ export class CardinalClient {
     return callJson(this.#connection, jobViewSchema, `/v1/jobs/${encodeURIComponent(id)}/retry`, { method: "POST" });
   }
 
-  /**
-   * Looks at the job until it has ended, whatever its end; `onProgress` hears of every look. An API that is away, or has
-   * lost its Redis, is waited for: the error is thrown when it lasts longer than a minute.
-   */
-  async wait(id: string, options: { signal?: AbortSignal; onProgress?(job: JobView): void } = {}): Promise<JobView> {
-    const { signal, onProgress } = options;
-    let seenAt = Date.now();
-    for (let pause = FIRST_LOOK_MS; ; pause = Math.min(pause * 1.5, LONGEST_PAUSE_MS)) {
-      try {
-        const job = await this.job(id, signal);
-        seenAt = Date.now();
-        onProgress?.(job);
-        if (hasEnded(job.state)) return job;
-      } catch (error) {
-        const mayHeal = error instanceof CardinalError && error.status === 503;
-        if (!mayHeal || Date.now() - seenAt > LONGEST_OUTAGE_MS) throw error;
-      }
-      await sleep(pause, undefined, { signal });
-    }
+  /** The job when it has ended, whatever its end. Outages of up to a minute are waited for, here and below. */
+  wait(id: string, options: WaitOptions = {}): Promise<JobView> {
+    return waitForEnd(this.#connection, id, options);
+  }
+
+  /** What becomes of the job: a snapshot, changes, finished epochs, the end. */
+  events(id: string, options: { signal?: AbortSignal } = {}): AsyncGenerator<JobEvent> {
+    return jobEvents(this.#connection, id, options.signal);
+  }
+
+  /** The lines of the job's log; with `follow` until it has ended. */
+  logs(id: string, options: LogOptions = {}): AsyncGenerator<LogLine> {
+    return jobLog(this.#connection, id, options);
   }
 
   /** The rows of an ended predict job, in input order; error rows are among them. */
   rows(id: string): AsyncGenerator<Row> {
-    return this.#rows(`/v1/jobs/${encodeURIComponent(id)}/results`);
+    return readRows(this.#connection, `/v1/jobs/${encodeURIComponent(id)}/results`);
   }
 
   /** Its error rows only. */
   errors(id: string): AsyncGenerator<Row> {
-    return this.#rows(`/v1/jobs/${encodeURIComponent(id)}/errors`);
+    return readRows(this.#connection, `/v1/jobs/${encodeURIComponent(id)}/errors`);
   }
 
   /** Its rows as bytes: JSON lines or CSV. */
-  async results(id: string, format: "jsonl" | "csv"): Promise<ReadableStream<Uint8Array>> {
-    return (await this.#get(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } })).body!;
+  results(id: string, format: "jsonl" | "csv"): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } });
   }
 
   /** All models for which the filters hold, newest first, however many pages they fill. */
@@ -222,7 +211,7 @@ export class CardinalClient {
   }
 
   async modelFile(reference: string, file: ModelFile): Promise<ReadableStream<Uint8Array>> {
-    return (await this.#get(`/v1/models/${encodeURIComponent(reference)}/files/${file}`)).body!;
+    return this.#stream(`/v1/models/${encodeURIComponent(reference)}/files/${file}`);
   }
 
   /** With `revision`, only an alias that is still at it is moved. */
@@ -289,13 +278,9 @@ export class CardinalClient {
     await (await call(this.#connection, path, { method: "DELETE", query })).arrayBuffer();
   }
 
-  #get(path: string, options?: CallOptions): Promise<Response> {
-    return call(this.#connection, path, options);
-  }
-
-  async *#rows(path: string): AsyncGenerator<Row> {
-    const response = await this.#get(path);
-    for await (const line of readLines(response.body!)) yield rowSchema.parse(JSON.parse(line));
+  /** A body that breaks off is an error of it, `api_unreachable`. */
+  async #stream(path: string, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
+    return ReadableStream.from(chunksOf(await call(this.#connection, path, options)));
   }
 }
 

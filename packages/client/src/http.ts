@@ -3,7 +3,7 @@ import { CardinalError, isProblemCode, problem } from "@cardinal/contracts";
 import type { z } from "zod";
 
 export interface Connection {
-  /** Such as `http://127.0.0.1:8080`. */
+  /** Such as `http://127.0.0.1:8080`, or with the path of a proxy: `https://host/cardinal`. */
   baseUrl: string;
   key: string;
 }
@@ -19,7 +19,7 @@ export interface CallOptions {
 
 /** The answer's body, unread. Problem answers are thrown, `api_unreachable` when there is none. */
 export async function call({ baseUrl, key }: Connection, path: string, options: CallOptions = {}): Promise<Response> {
-  const url = new URL(path, baseUrl);
+  const url = new URL(baseUrl.replace(/\/+$/, "") + path);
   for (const [name, value] of Object.entries(options.query ?? {})) {
     if (value !== undefined) url.searchParams.set(name, String(value));
   }
@@ -55,7 +55,11 @@ export async function callJson<S extends z.ZodType>(
     options?.signal?.throwIfAborted();
     throw problem("api_unreachable", `the answer of ${response.url} broke off`, undefined, error);
   }
-  return schema.parse(body);
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const where = issue!.path.join(".") || "the body";
+  throw problem("internal_error", `${response.url} answered what this client cannot read: ${where} ${issue!.message}`);
 }
 
 async function problemOf(response: Response): Promise<CardinalError> {

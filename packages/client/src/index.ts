@@ -7,3 +7,4 @@ export {
   type UploadOptions,
 } from "./cardinal-client.ts";
 export type { Connection } from "./http.ts";
+export type { LogOptions, WaitOptions } from "./watching.ts";

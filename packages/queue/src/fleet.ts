@@ -1,5 +1,5 @@
 /** Who works: every worker writes a description of itself every few seconds; who is silent for long is gone. */
-import { type QueueName, type WorkerView, workerViewSchema } from "@cardinal/contracts";
+import { type WorkerView, workerViewSchema } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import type { Keys } from "./keys.ts";
 
@@ -59,14 +59,4 @@ export async function forgetDeadWorkers(redis: Redis, keys: Keys): Promise<void>
       .hdel(keys.workerViews, ...ids)
       .exec();
   }
-}
-
-/** Why no live worker can take a job of the queue now; undefined when one can. */
-export function whyNoWorker(workers: readonly WorkerView[], queue: QueueName, payloadVersion: number) {
-  const able = workers.filter((worker) => worker.queues.includes(queue));
-  if (able.length === 0) return `no live worker takes ${queue} jobs`;
-  if (!able.some((worker) => worker.payloadVersion >= payloadVersion)) {
-    return `every live worker that takes ${queue} jobs is of an older version`;
-  }
-  return undefined;
 }

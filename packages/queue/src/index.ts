@@ -1,13 +1,16 @@
+export type { Backlog } from "./backlog.ts";
 export type { QueueWorker, WorkerEvents } from "./bull-worker.ts";
 export type { StopReason } from "./child.ts";
 export { ComputeProcess, type ComputeProcessOptions, type RunOptions } from "./child-process.ts";
 export type { RedisFacts } from "./connection.ts";
 export { QueueConsumer } from "./consumer.ts";
-export { whyNoWorker } from "./fleet.ts";
 export { createImageWorker, ImageCaller } from "./image-calls.ts";
 export type { IngestHold } from "./ingest-hold.ts";
-export { type EnqueueOptions, JobQueue, type QueueConfig, type QueueDepth, waitingReason } from "./job-queue.ts";
+export { type EnqueueOptions, JobQueue, type QueueConfig, type QueueDepth } from "./job-queue.ts";
+export type { JobPage } from "./job-list.ts";
+export { type JobWatch, JobWatcher } from "./job-watcher.ts";
 export type { JobRecord, PastEnd } from "./records.ts";
 export type { ShardFailure } from "./shard-flow.ts";
 export { createShardWorker, type ShardRun } from "./shard-worker.ts";
+export { whyWaiting } from "./waiting.ts";
 export { createWorker, type JobRun, type Outcome } from "./worker.ts";

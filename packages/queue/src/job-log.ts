@@ -83,5 +83,7 @@ function safeField(name: string, value: unknown): unknown {
 
 /** Without the credentials and the query (signatures, tokens) of addresses. */
 function withoutSecrets(text: string): string {
-  return text.replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]*@/gi, "$1").replaceAll(/(https?:\/\/[^\s?"']*)\?[^\s"']*/gi, "$1");
+  return text
+    .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/@]*@/gi, "$1")
+    .replaceAll(/(https?:\/\/[^\s?"']*)\?[^\s"']*/gi, "$1");
 }

@@ -6,9 +6,11 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import {
+  type Epoch,
   hasEnded,
   type JobKind,
   type JobState,
+  type LogLine,
   type Payloads,
   payloadSchemas,
   problem,
@@ -19,13 +21,17 @@ import {
 } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import { monotonicFactory } from "ulid";
+import { Backlog } from "./backlog.ts";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
 import { checkRedis, guarded, openProducer, type RedisFacts, whenReady } from "./connection.ts";
 import { forgetDeadWorkers, listWorkers } from "./fleet.ts";
 import { holdIngests, type IngestHold } from "./ingest-hold.ts";
+import { type JobPage, type ListOptions, listJobs } from "./job-list.ts";
+import { JobLog } from "./job-log.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import { jobOptions, policies } from "./policy.ts";
-import { type JobRecord, JobRecords } from "./records.ts";
+import { type JobRecord, JobRecords, type Work } from "./records.ts";
+import { forgetOldSpeeds } from "./speed.ts";
 
 export interface QueueConfig {
   redisUrl: string;
@@ -40,6 +46,8 @@ export interface EnqueueOptions {
   asked?: unknown;
   priority: number;
   idempotencyKey?: string;
+  /** How much there is to do, where that is known. */
+  work?: Work;
   confirm?(job: Pick<JobRecord, "id" | "kind" | "payload">): Promise<void>;
 }
 
@@ -53,6 +61,10 @@ export interface QueueDepth {
 /** A record that was not touched for so long and has no BullMQ entry was left behind by a process that died. */
 const LEFT_BEHIND_MS = 30_000;
 
+/** How long a reading of the backlog is used, at least; as many times as long as it took, so that it costs little. */
+const BACKLOG_MS = 50;
+const BACKLOG_PAUSE = 20;
+
 /** Ids of one process rise within a millisecond, too, so that jobs are listed in the order in which they came. */
 const ulid = monotonicFactory();
 
@@ -60,12 +72,16 @@ export class JobQueue {
   readonly #redis: Redis;
   readonly #keys: Keys;
   readonly #records: JobRecords;
+  readonly #log: JobLog;
   readonly #bull: BullQueues;
+  #backlog: Promise<Backlog> | undefined;
+  #backlogUntil = 0;
 
-  private constructor(redis: Redis, keys: Keys, records: JobRecords, bull: BullQueues) {
+  private constructor(redis: Redis, keys: Keys, records: JobRecords, log: JobLog, bull: BullQueues) {
     this.#redis = redis;
     this.#keys = keys;
     this.#records = records;
+    this.#log = log;
     this.#bull = bull;
   }
 
@@ -81,7 +97,8 @@ export class JobQueue {
     }
     const keys = keysOf(config.namespace);
     const records = new JobRecords(redis, keys, config.retentionSeconds);
-    return new JobQueue(redis, keys, records, openBullQueues(redis, keys, onError));
+    const log = new JobLog(redis, keys, config.retentionSeconds);
+    return new JobQueue(redis, keys, records, log, openBullQueues(redis, keys, onError));
   }
 
   static newId(kind: JobKind): string {
@@ -111,6 +128,7 @@ export class JobQueue {
         request: options.request,
         payload: parsed,
         priority: options.priority,
+        ...(options.work && { work: options.work }),
         ...(idempotency && { idempotency }),
       });
       if (outcome === "conflict") {
@@ -136,24 +154,19 @@ export class JobQueue {
     return job;
   }
 
-  /** Jobs from the newest to the oldest, `after` the job with that id. */
-  async list(options: { kind?: JobKind; state?: JobState; after?: string; limit: number }): Promise<JobRecord[]> {
-    return guarded(async () => {
-      const found: JobRecord[] = [];
-      let start = options.after ? await this.#rankAfter(options.after) : 0;
-      while (found.length < options.limit) {
-        const ids = await this.#redis.zrevrange(this.#keys.jobs, start, start + 99);
-        if (ids.length === 0) break;
-        for (const job of await this.#records.getMany(ids)) {
-          if (!job || found.length === options.limit) continue;
-          if (options.kind && job.kind !== options.kind) continue;
-          if (options.state && job.state !== options.state) continue;
-          found.push(job);
-        }
-        start += ids.length;
-      }
-      return found;
-    });
+  /** A page of jobs, from the newest to the oldest. Throws `invalid_request` for a bad cursor. */
+  list(options: ListOptions): Promise<JobPage> {
+    return guarded(() => listJobs(this.#redis, this.#keys, this.#records, options));
+  }
+
+  /** The finished epochs of a training job, from number `from` on. */
+  epochs(id: string, from = 0): Promise<Epoch[]> {
+    return guarded(() => this.#records.epochs(id, from));
+  }
+
+  /** Lines of a job's log in the order in which they came, at most `limit` after the line `after`. */
+  log(id: string, options: { after?: string; limit: number }): Promise<LogLine[]> {
+    return guarded(() => this.#log.read(id, options));
   }
 
   /** Cancels a waiting or active job; a second cancel is a no-op. Throws `job_not_found`, `job_already_finished`. */
@@ -163,6 +176,7 @@ export class JobQueue {
       const before = await this.#records.cancel(known.kind, id);
       // Its entry would only find that the job has ended; an active one is held by a worker, which sees the record.
       if (before === "waiting") await this.#bull[known.kind].remove(id).catch(() => 0);
+      if (before !== "cancelled") await this.#log.add(id, "info", "cancelled by request", { before });
       return { job: await this.get(id), before };
     });
   }
@@ -185,6 +199,7 @@ export class JobQueue {
       }
       // The entry of the last run may still be held by a worker that is about to let go of it: that worker adds it anew.
       await this.#add(kind, id, job.payload, job.priority);
+      await this.#log.add(id, "info", "waits again by request", { attempts: job.attempts });
       return job;
     });
   }
@@ -206,9 +221,32 @@ export class JobQueue {
     return guarded(() => listWorkers(this.#redis, this.#keys));
   }
 
-  /** Number of waiting jobs of a kind that were there before this one. */
-  async waitingBefore(job: JobRecord): Promise<number> {
-    return (await guarded(() => this.#redis.zrank(this.#keys.waiting(job.kind), job.id))) ?? 0;
+  /** What there is to do, a moment ago: one reading serves all views of that moment. */
+  backlog(): Promise<Backlog> {
+    if (!this.#backlog || performance.now() > this.#backlogUntil) {
+      const began = performance.now();
+      this.#backlogUntil = Number.POSITIVE_INFINITY;
+      this.#backlog = guarded(async () => {
+        const workers = await listWorkers(this.#redis, this.#keys);
+        return Backlog.read(this.#redis, this.#keys, this.#records, workers);
+      });
+      const keep = () => {
+        const took = performance.now() - began;
+        this.#backlogUntil = performance.now() + Math.max(BACKLOG_MS, BACKLOG_PAUSE * took);
+      };
+      // A failure is told to those who asked, and is not kept.
+      this.#backlog.then(keep, () => {
+        this.#backlog = undefined;
+      });
+    }
+    return this.#backlog;
+  }
+
+  /** Seconds of work of each queue, at the speed of its live workers; undefined what was never measured. */
+  async backlogSeconds(depths: Record<QueueName, QueueDepth>): Promise<Record<QueueName, number | undefined>> {
+    const backlog = await this.backlog();
+    const entries = queueNames.map((name) => [name, backlog.seconds(name, depths[name].waiting)] as const);
+    return Object.fromEntries(entries) as Record<QueueName, number | undefined>;
   }
 
   /** Queue gauges, read from Redis, so the same from every replica of the API. */
@@ -281,6 +319,7 @@ export class JobQueue {
     }
     await this.#dropExpired();
     await forgetDeadWorkers(this.#redis, this.#keys);
+    await forgetOldSpeeds(this.#redis, this.#keys);
     return added;
   }
 
@@ -291,12 +330,6 @@ export class JobQueue {
 
   async #add(kind: JobKind, id: string, payload: unknown, priority: number): Promise<void> {
     await this.#bull[kind].add(kind, payload, jobOptions(kind, id, priority));
-  }
-
-  async #rankAfter(id: string): Promise<number> {
-    const rank = await this.#redis.zrevrank(this.#keys.jobs, id);
-    if (rank === null) throw problem("invalid_request", "the cursor is unknown", { path: "cursor" });
-    return rank + 1;
   }
 
   async #depth(name: QueueName): Promise<QueueDepth> {
@@ -340,16 +373,6 @@ export class JobQueue {
   get internals() {
     return { redis: this.#redis, keys: this.#keys, bull: this.#bull };
   }
-}
-
-/** Why a waiting job waits, in words for its owner. */
-export function waitingReason(job: JobRecord, before: number, noWorker: string | undefined): string | undefined {
-  if (job.state !== "waiting") return undefined;
-  if (noWorker) return noWorker;
-  if (job.attempts > 0) return "waits for its next attempt";
-  return before === 0
-    ? "is next in line"
-    : `${before} ${job.kind} ${before === 1 ? "job waits" : "jobs wait"} before it`;
 }
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

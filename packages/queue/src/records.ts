@@ -147,6 +147,24 @@ export class JobRecords {
     });
   }
 
+  /** Those of the jobs that are in a state. */
+  async inState(ids: readonly string[], state: JobState): Promise<string[]> {
+    const states = await this.fields(ids, ["state"]);
+    return ids.filter((_, index) => states[index]![0] === state);
+  }
+
+  /** Fields of many records, by record, as they are stored; null what there is not. */
+  async fields(ids: readonly string[], names: readonly string[]): Promise<(string | null)[][]> {
+    if (ids.length === 0) return [];
+    const pipeline = this.#redis.pipeline();
+    for (const id of ids) pipeline.hmget(this.#keys.job(id), ...names);
+    const replies = (await pipeline.exec()) ?? [];
+    return replies.map(([error, values]) => {
+      if (error) throw error;
+      return values as (string | null)[];
+    });
+  }
+
   /** Takes the job for one run; undefined when it has ended (or its record is gone) and must not run. */
   async claim(kind: JobKind, id: string): Promise<Claim | undefined> {
     const claimed = await this.#redis.cardinalClaim(this.#keys.job(id), this.#keys.waiting(kind), id, Date.now());
@@ -289,6 +307,8 @@ export class JobRecords {
       keys.open,
       keys.waiting(kind),
       keys.shards(id),
+      keys.epochs(id),
+      keys.log(id),
       id,
       mustHaveEnded ? "1" : "0",
     );

@@ -177,17 +177,18 @@ touch(KEYS[1])
 return r[1]`,
   },
   /**
-   * KEYS job jobs open waiting shards; ARGV id mustHaveEnded. Removes the record and what belongs to it, the
+   * KEYS job jobs open waiting shards epochs log; ARGV id mustHaveEnded. Removes the record and what belongs to it, the
    * Idempotency-Key too: a repeated request makes a new job. Gives 'ok', 'missing' or the state of a job that is open.
    */
   cardinalForget: {
-    numberOfKeys: 5,
+    numberOfKeys: 7,
     lua: `${ENDED}
 local r = redis.call('HMGET', KEYS[1], 'state', 'idempotency')
 if not r[1] then return 'missing' end
 if ARGV[2] == '1' and not ended(r[1]) then return r[1] end
 if r[2] and redis.call('HGET', r[2], 'id') == ARGV[1] then redis.call('DEL', r[2]) end
-redis.call('DEL', KEYS[1], KEYS[5])
+redis.call('DEL', KEYS[1], KEYS[5], KEYS[6], KEYS[7])
+redis.call('PUBLISH', KEYS[1], 'forgotten')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])

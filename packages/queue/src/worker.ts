@@ -241,10 +241,11 @@ class JobRunner<K extends JobKind> {
   }
 
   #tellStart(waitSeconds: number): void {
-    const { attempts, fence, takenOver } = this.#claim;
+    const { attempts, fence, takenOver, planned } = this.#claim;
     if (takenOver) this.#tell("warn", "the worker that ran the job went silent: another one takes it");
     const waited = Math.round(waitSeconds * 10) / 10;
-    this.#tell("info", "a worker begins", { attempt: attempts, run: fence, waitSeconds: waited, host: hostname() });
+    const message = planned ? "a worker looks after the planned job" : "a worker begins";
+    this.#tell("info", message, { attempt: attempts, run: fence, waitSeconds: waited, host: hostname() });
   }
 
   #tell(level: LogLevel, message: string, fields?: Record<string, unknown>): void {

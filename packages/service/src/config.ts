@@ -109,6 +109,11 @@ export const apiVariables = {
   ),
   MAX_UPLOAD_MB: variable(whole(20_480, 1, 10_000_000), "20480", "Largest archive that may be uploaded, in MB"),
   MAX_IMAGE_MB: variable(whole(32, 1, 1024), "32", "Largest single image for `POST /v1/predict/image`, in MB"),
+  MAX_STREAMS: variable(
+    whole(1_000, 1, 100_000),
+    "1000",
+    "Event streams, followed logs and long polls that an API process keeps open at most; more are answered 503",
+  ),
   IMAGE_TIMEOUT_SECONDS: variable(
     whole(15, 1, 300),
     "15",

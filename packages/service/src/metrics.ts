@@ -52,11 +52,19 @@ export function createMetrics() {
       "route",
       "method",
     ]),
+    backlog: gauge(
+      "backlog_seconds",
+      "Work in a queue, in seconds of its live workers at their measured speed (of one, when none is live); no series " +
+        "while the speed was never measured.",
+      ["queue"],
+    ),
+    openStreams: gauge("open_streams", "Event streams, followed logs and long polls that an API process keeps open."),
     workers: gauge("workers", "Live workers, by kind, read from Redis.", ["kind"]),
     workerInfo: gauge("worker_info", "Constant 1, with what this worker is.", ["kind", "engine", "version"]),
   };
   // prom-client shows a gauge without labels as 0 from the start: what was never measured must not look measured.
-  for (const unknown of [metrics.trainLoss, metrics.trainEpoch, metrics.checkpointAge, metrics.predictAccuracy]) {
+  const unmeasured = [metrics.trainLoss, metrics.trainEpoch, metrics.checkpointAge, metrics.predictAccuracy];
+  for (const unknown of [...unmeasured, metrics.openStreams]) {
     unknown.remove();
   }
   return metrics;

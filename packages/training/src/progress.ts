@@ -9,6 +9,7 @@ export type Phase = "extracting" | "training" | "validating" | "exporting";
 export class ProgressReporter {
   readonly #emit: Emit;
   readonly #steps: number;
+  readonly #epochs: number;
   /** Step and time at which this attempt began: the remaining time is judged by its own pace. */
   readonly #from: { step: number; at: number };
   /** What has happened since the last event. */
@@ -17,9 +18,11 @@ export class ProgressReporter {
   #imagesPerSecond: number | undefined;
   #loss: number | undefined;
 
-  constructor(emit: Emit, state: TrainingState, steps: number) {
+  /** `steps` are those of all `epochs`. */
+  constructor(emit: Emit, state: TrainingState, { steps, epochs }: { steps: number; epochs: number }) {
     this.#emit = emit;
     this.#steps = steps;
+    this.#epochs = epochs;
     this.#from = { step: state.step, at: performance.now() };
   }
 
@@ -59,7 +62,7 @@ export class ProgressReporter {
     this.#progress(state, "training");
   }
 
-  #progress({ step, epochs }: TrainingState, phase: Phase): void {
+  #progress({ step, epoch, epochs, position, right }: TrainingState, phase: Phase): void {
     const done = step - this.#from.step;
     const seconds = (performance.now() - this.#from.at) / 1000;
     this.#emit({
@@ -67,6 +70,8 @@ export class ProgressReporter {
       progress: {
         ...{ done: step, total: this.#steps, unit: "steps", percent: (100 * step) / this.#steps, phase },
         ...(done > 0 && { etaSeconds: (seconds / done) * (this.#steps - step) }),
+        ...{ epoch: Math.min(epoch + 1, this.#epochs), totalEpochs: this.#epochs },
+        ...(position > 0 && { accuracy: right / position }),
         ...{ epochs: [...epochs], loss: this.#loss, imagesPerSecond: this.#imagesPerSecond },
       },
     });

@@ -73,7 +73,7 @@ async function train(options: TrainingOptions, pointer: CheckpointPointer): Prom
   const checkpoints = new Checkpoints({ store, pointer, emit, everySeconds });
   const state = await checkpoints.restore(network, optimizer);
   const resumedFromStep = state.step > 0 ? state.step : undefined;
-  const progress = new ProgressReporter(emit, state, steps);
+  const progress = new ProgressReporter(emit, state, { steps, epochs: recipe.epochs });
   announceStart(emit, set, start, resumedFromStep);
 
   try {

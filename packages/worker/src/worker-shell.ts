@@ -27,6 +27,7 @@ import {
   version,
   workerVariables,
 } from "@cardinal/service";
+import { logLineOf } from "./job-log-lines.ts";
 import { WorkMetrics } from "./work-metrics.ts";
 
 /** How long a cancelled run may take to end by itself before its process is killed. */
@@ -45,7 +46,7 @@ export interface WorkerShell<V extends Record<string, Variable<unknown>>> {
   events: WorkerEvents;
   /** A compute process of this worker; ended with it. */
   compute(module: URL, env: Record<string, string>): ComputeProcess;
-  /** Metrics and log lines of a compute process' event. */
+  /** Metrics, log lines and lines of the job's own log, of a compute process' event. */
   record(event: WorkEvent, job: string): void;
   /** The worker is whole: answer probes, tell the fleet, and drain these workers at the end. */
   start(queues: readonly QueueName[], workers: readonly QueueWorker[]): Promise<void>;
@@ -99,6 +100,8 @@ export async function openWorkerShell<V extends Record<string, Variable<unknown>
     record(event, job) {
       work.record(event);
       if (event.type === "log") logger[event.level]({ job, ...event.details }, event.message);
+      const line = logLineOf(event);
+      if (line) consumer.tell(job, ...line);
     },
     compute(module, extra) {
       const compute = new ComputeProcess({

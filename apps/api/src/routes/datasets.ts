@@ -90,7 +90,8 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
   const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
   const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
   const confirm = (job: Parameters<typeof requireUsable>[1]) => requireUsable(store, job);
-  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, confirm };
+  const work = { sort: "ingest", amount: received.bytes };
+  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, confirm, work };
   const { job, created } = await queue.enqueue("ingest", payload, options).catch(async (error) => {
     await dropUpload(context, id, archive);
     throw error;

@@ -1,4 +1,4 @@
-/** Jobs: list, look, cancel, and fetch what a predict job has answered. */
+/** Jobs: list, cancel, and fetch what a predict job has answered. Looking at one: watching.ts. */
 import { pipeline } from "node:stream/promises";
 import { jobKindSchema, jobStateSchema, problem } from "@cardinal/contracts";
 import type { JobRecord } from "@cardinal/queue";
@@ -29,15 +29,9 @@ export function jobRoutes(context: ApiContext): Router {
   const router = Router();
 
   router.get("/", async (request, response) => {
-    const { cursor, ...query } = queryOf(request, listQuerySchema, ["limit"]);
-    const found = await queue.list({ ...query, after: cursor, limit: query.limit + 1 });
-    const shown = found.slice(0, query.limit);
-    const jobs = await Promise.all(shown.map((job) => jobView(queue, job)));
-    response.json({ jobs, ...(found.length > shown.length && { nextCursor: shown.at(-1)!.id }) });
-  });
-
-  router.get("/:id", async (request, response) => {
-    response.json(await jobView(queue, await queue.get(jobIdOf(request))));
+    const page = await queue.list(queryOf(request, listQuerySchema, ["limit"]));
+    const jobs = await Promise.all(page.jobs.map((job) => jobView(queue, job)));
+    response.json({ jobs, ...(page.next !== undefined && { nextCursor: page.next }) });
   });
 
   router.delete("/:id", async (request, response) => {

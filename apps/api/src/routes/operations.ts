@@ -34,8 +34,12 @@ async function readGauges({ queue, metrics }: ApiContext): Promise<void> {
   metrics.queueJobs.reset();
   metrics.queueOldestWaiting.reset();
   metrics.workers.reset();
+  metrics.backlog.reset();
   const [depths, workers] = await Promise.all([queue.depths(), queue.workers()]);
+  const backlog = await queue.backlogSeconds(depths);
   for (const name of queueNames) {
+    const seconds = backlog[name];
+    if (seconds !== undefined) metrics.backlog.set({ queue: name }, seconds);
     const depth = depths[name];
     for (const state of ["waiting", "active", "delayed"] as const) {
       metrics.queueJobs.set({ queue: name, state }, depth[state]);

@@ -29,13 +29,14 @@ export function predictRoutes(context: ApiContext): Router {
   router.post("/", async (request, response) => {
     const wanted = bodyOf(request, predictRequestSchema);
     const id = JobQueue.newId("predict");
-    const payload = await pinPayload(context, id, wanted);
+    const { payload, images } = await pinPayload(context, id, wanted);
     const { job } = await queue.enqueue("predict", payload, {
       request: shown(wanted, payload),
       asked: wanted,
       priority: wanted.priority,
       idempotencyKey: idempotencyKeyOf(request),
       confirm: (job) => requireUsable(context.store, job),
+      work: { sort: `shard:${payload.model}`, amount: images },
     });
     await answerAccepted(response, queue, job);
   });
@@ -49,8 +50,12 @@ function shown({ images, ...wanted }: PredictRequest, { model, dataset }: Predic
   return { ...wanted, model, ...(dataset && { dataset }), ...(images && { images: images.length }) };
 }
 
-/** Names become ids and versions now, so that a job means tomorrow what it means today. */
-async function pinPayload({ store }: ApiContext, id: string, wanted: PredictRequest): Promise<PredictPayload> {
+/** Names become ids and versions now, so that a job means tomorrow what it means today. `images`: how many. */
+async function pinPayload(
+  { store }: ApiContext,
+  id: string,
+  wanted: PredictRequest,
+): Promise<{ payload: PredictPayload; images: number }> {
   const common = {
     v: PAYLOAD_VERSION,
     job: id,
@@ -62,7 +67,7 @@ async function pinPayload({ store }: ApiContext, id: string, wanted: PredictRequ
   if (wanted.images) {
     const imageList = layout.predictionImages(id);
     await store.put(imageList, Buffer.from(JSON.stringify(wanted.images)));
-    return { ...common, imageList };
+    return { payload: { ...common, imageList }, images: wanted.images.length };
   }
   const dataset = await readDataset(store, wanted.dataset!.name, wanted.dataset!.version);
   const { splits } = dataset.report;
@@ -73,7 +78,8 @@ async function pinPayload({ store }: ApiContext, id: string, wanted: PredictRequ
       splits,
     });
   }
-  return { ...common, dataset: { name: dataset.name, version: dataset.version, split } };
+  const payload = { ...common, dataset: { name: dataset.name, version: dataset.version, split } };
+  return { payload, images: splits[split] };
 }
 
 async function answerImage(context: ApiContext, request: Request, response: Response): Promise<void> {

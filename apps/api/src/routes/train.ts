@@ -26,7 +26,7 @@ export function trainRoutes(context: ApiContext): Router {
   const router = Router();
   router.post("/", async (request, response) => {
     const wanted = bodyOf(request, trainRequestSchema);
-    const pinned = await pinRequest(context, wanted);
+    const { pinned, images } = await pinRequest(context, wanted);
     const id = JobQueue.newId("train");
     const { job } = await queue.enqueue(
       "train",
@@ -37,6 +37,7 @@ export function trainRoutes(context: ApiContext): Router {
         priority: wanted.priority,
         idempotencyKey: idempotencyKeyOf(request),
         confirm: (job) => requireUsable(context.store, job),
+        work: { sort: `train:${pinned.architecture}:${pinned.trainable}`, amount: pinned.epochs * images },
       },
     );
     await answerAccepted(response, queue, job);
@@ -44,8 +45,11 @@ export function trainRoutes(context: ApiContext): Router {
   return router;
 }
 
-/** Names become ids and versions now, so that a job means tomorrow what it means today. */
-async function pinRequest({ store }: ApiContext, wanted: TrainRequest): Promise<TrainPayload["request"]> {
+/** Names become ids and versions now, so that a job means tomorrow what it means today. `images`: of an epoch. */
+async function pinRequest(
+  { store }: ApiContext,
+  wanted: TrainRequest,
+): Promise<{ pinned: TrainPayload["request"]; images: number }> {
   const base = wanted.base === undefined ? undefined : (await readModel(store, wanted.base)).manifest;
   const architecture = wanted.architecture ?? base?.architecture ?? DEFAULT_ARCHITECTURE;
   refuseBase(wanted, architecture, base);
@@ -54,7 +58,8 @@ async function pinRequest({ store }: ApiContext, wanted: TrainRequest): Promise<
   refuseUntrainable(dataset);
   classWeightsOf(wanted.classWeights, dataset.report.classes);
   const version = { name: dataset.name, version: dataset.version };
-  return { ...wanted, ...(base && { base: base.id }), architecture, dataset: version };
+  const pinned = { ...wanted, ...(base && { base: base.id }), architecture, dataset: version };
+  return { pinned, images: dataset.report.splits.train! };
 }
 
 function refuseBase(

@@ -68,12 +68,15 @@ function show(job: JobView, options: ApiOptions): void {
   answer(options.json, job, () => {
     const lines = [`${job.id}  ${job.state}`];
     if (job.progress) lines.push(`progress  ${progressOf(job)} (${job.progress.phase ?? job.progress.unit})`);
-    if (job.waitingReason !== undefined) lines.push(`waits     ${job.waitingReason}`);
+    if (job.waiting) lines.push(`waits     ${waitsFor(job.waiting)}`);
     if (job.error) lines.push(`error     ${job.error.message} (${job.error.code})`);
     if (job.result) lines.push(`result    ${JSON.stringify(job.result)}`);
     return lines.join("\n");
   });
 }
+
+const waitsFor = ({ text, etaSeconds }: Waiting): string =>
+  etaSeconds === undefined ? text : `${text}; done in about ${Math.ceil(etaSeconds)} s`;
 
 const progressOf = ({ progress, state }: JobView): string =>
   state === "completed" ? "100%" : progress ? `${Math.floor(progress.percent)}%` : "";

@@ -1,0 +1,61 @@
+/** Why a job does not move, for its owner. */
+import type { Waiting, WorkerView } from "@cardinal/contracts";
+import { PAYLOAD_VERSION, type QueueName } from "@cardinal/contracts";
+import type { Backlog } from "./backlog.ts";
+import type { JobRecord } from "./records.ts";
+
+/** Why no live worker can take the job from the queue now. */
+export type WorkerGap = Pick<Waiting, "code" | "text">;
+type FindGap = (job: JobRecord, queue: QueueName, workers: readonly WorkerView[]) => WorkerGap | undefined;
+
+/** Asked in this order; the first gap is told. */
+const GAPS: readonly FindGap[] = [noWorker, onlyOlderWorkers];
+
+/** Undefined for a job that moves or has ended. */
+export function whyWaiting(job: JobRecord, backlog: Backlog, now = Date.now()): Waiting | undefined {
+  if (job.state === "active") return whyHeldUp(job, backlog);
+  if (job.state !== "waiting") return undefined;
+  const { jobsAhead, secondsAhead, etaSeconds } = backlog.turn(job);
+  const before = { jobsAhead, ...(secondsAhead !== undefined && { secondsAhead: seconds(secondsAhead) }) };
+  const eta = etaSeconds === undefined ? {} : { etaSeconds: seconds(etaSeconds) };
+  const gap = gapOf(job, job.kind, backlog.workers);
+  if (gap) return { ...gap, ...before };
+  if (job.retryAt && job.retryAt.getTime() > now) {
+    const text = `its run number ${job.attempts} failed with an error that may heal: it waits for its next attempt`;
+    return { code: "retry", text, ...before, retryAt: job.retryAt.toISOString() };
+  }
+  if (jobsAhead === 0) return { code: "next", text: "is next in line", ...before, ...eta };
+  const text = `${jobsAhead} ${job.kind} ${jobsAhead === 1 ? "job comes" : "jobs come"} before it`;
+  return { code: "behind", text, ...before, ...eta };
+}
+
+/** An active job whose work was cut into shards moves only while somebody takes these. */
+function whyHeldUp(job: JobRecord, backlog: Backlog): Waiting | undefined {
+  const left = job.total === undefined ? 0 : job.total - job.done;
+  if (left <= 0) return undefined;
+  const gap = gapOf(job, "shard", backlog.workers);
+  if (gap) return gap;
+  if (job.kind !== "train") return undefined;
+  return { code: "features", text: `predict-workers extract the features of its images: ${left} are left` };
+}
+
+function gapOf(job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
+  for (const find of GAPS) {
+    const gap = find(job, queue, workers);
+    if (gap) return gap;
+  }
+  return undefined;
+}
+
+function noWorker(_job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
+  if (workers.some(({ queues }) => queues.includes(queue))) return undefined;
+  return { code: "no_worker", text: `no live worker takes ${queue} jobs` };
+}
+
+function onlyOlderWorkers(_job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
+  const able = workers.filter(({ queues }) => queues.includes(queue));
+  if (able.some(({ payloadVersion }) => payloadVersion >= PAYLOAD_VERSION)) return undefined;
+  return { code: "worker_version", text: `every live worker that takes ${queue} jobs is of an older version` };
+}
+
+const seconds = (value: number): number => Math.round(value * 10) / 10;
