@@ -1,5 +1,5 @@
 /** `cardinal jobs`, `job`, `watch`, `cancel`, `retry`, `results`, `errors`. */
-import type { JobKind, JobState, JobView } from "@cardinal/contracts";
+import type { JobKind, JobState, JobView, Waiting } from "@cardinal/contracts";
 import { type Command, Option } from "commander";
 import { type ApiOptions, apiCommand, clientOf } from "../api-command.ts";
 import { assertCompleted, follow } from "../follow.ts";
