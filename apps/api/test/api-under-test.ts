@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { after } from "node:test";
-import { ImageCaller, JobQueue, JobWatcher } from "@cardinal/queue";
+import { ImageCaller, JobQueue, JobWatcher, type QueueConfig } from "@cardinal/queue";
 import { closeServer, createLogger, createMetrics, listen } from "@cardinal/service";
 import { layout, type ObjectStore, openStore } from "@cardinal/storage";
 import { startRedis, type TestRedis, tempDir } from "@cardinal/testing";
@@ -18,6 +18,7 @@ export interface ApiUnderTest {
   queue: JobQueue;
   redis: TestRedis;
   context: ApiContext;
+  config: QueueConfig;
   /** A request with the key; `path` begins with `/`. */
   call(path: string, init?: RequestInit & { key?: string | null }): Promise<Response>;
   json(method: string, path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
@@ -64,7 +65,7 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}, maxSt
     fetch(url + path, { ...init, headers: { ...(key && { authorization: `Bearer ${key}` }), ...init.headers } });
   const json: ApiUnderTest["json"] = (method, path, body, headers = {}) =>
     call(path, { method, body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers } });
-  return { url, store, queue, redis, context, call, json };
+  return { url, store, queue, redis, context, config, call, json };
 }
 
 export const VERSION = "ab".repeat(32);

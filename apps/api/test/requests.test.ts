@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { JobView } from "@cardinal/contracts";
+import { type ImageAnswer, type JobView, problem } from "@cardinal/contracts";
+import { createImageWorker, QueueConsumer } from "@cardinal/queue";
 import { guardLeaks } from "@cardinal/testing";
 import { putDataset, putModel, startApi, VERSION } from "./api-under-test.ts";
 
@@ -253,6 +254,46 @@ test("a single image without a worker: 503 with Retry-After, and nothing left in
   await refused(await post(new Uint8Array(10), ".."), 400, "invalid_name");
   await refused(await api.call("/v1/predict/image", { method: "POST", body: "x" }), 400, "invalid_request", "model");
   for await (const { key } of api.store.list("uploads/")) assert.doesNotMatch(key, /image-/);
+});
+
+test("Prefer: wait is passed on to the worker, and a cold model is 503 without it", async () => {
+  const consumer = await QueueConsumer.open(api.config, () => {});
+  const worker = createImageWorker(consumer, {
+    concurrency: 1,
+    events: { error: () => {} },
+    handle: async ({ model, wait, deadline }) => {
+      if (!wait) throw problem("model_warming", `${model} is being loaded`, { model });
+      return { model, top: [{ class: String(Math.round((deadline - Date.now()) / 1000)), index: 0, probability: 1 }] };
+    },
+  });
+  const post = (prefer?: string) =>
+    api.call("/v1/predict/image?model=mdl-test-1", {
+      method: "POST",
+      body: new Uint8Array(10),
+      headers: { "content-type": "image/png", ...(prefer !== undefined && { prefer }) },
+    });
+  try {
+    for (const prefer of [undefined, "wait=0", "respond-async", "waiting", "wait=x"]) {
+      const response = await post(prefer);
+      assert.equal(response.headers.get("retry-after"), "2");
+      assert.equal(response.headers.get("preference-applied"), null);
+      await refused(response, 503, "model_warming");
+    }
+    for (const [prefer, applied, seconds] of [
+      ["wait", "wait", 0],
+      ["respond-async, wait=10", "wait=10", 10],
+      ['Wait = "7"', "wait=7", 7],
+      ["wait=99999", "wait=300", 300],
+    ] as const) {
+      const response = await post(prefer);
+      assert.equal(response.status, 200);
+      assert.equal(response.headers.get("preference-applied"), applied);
+      assert.equal(((await response.json()) as ImageAnswer).top[0]!.class, String(seconds), prefer);
+    }
+  } finally {
+    await worker.close();
+    await consumer.close();
+  }
 });
 
 test("unknown addresses are 404", async () => {

@@ -113,13 +113,20 @@ async function predictImages(client: CardinalClient, model: string, rows: Result
 async function predictOne(client: CardinalClient, model: string, row: ResultRow): Promise<void> {
   for await (const { name, data } of digitImages(COUNTS)) {
     if (name !== row.image) continue;
-    const answer = await client.predictImage(new Uint8Array(data as Uint8Array), { model: "digits", topK: "all" });
+    const answer = await client.predictImage(new Uint8Array(data as Uint8Array), {
+      model: "digits",
+      topK: "all",
+      wait: true,
+    });
     assert.equal(answer.model, model);
     assert.equal(answer.top.length, 10);
     assert.equal(answer.top[0]!.class, row.class);
     assert.ok(Math.abs(answer.top[0]!.probability - row.probability) < 1e-4);
   }
-  const cut = client.predictImage(new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), { model });
+  const cut = client.predictImage(new Uint8Array([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), {
+    model,
+    wait: true,
+  });
   await assert.rejects(cut, { status: 422 });
 }
 

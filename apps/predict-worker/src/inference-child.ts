@@ -1,7 +1,7 @@
 /** The compute process for shards and single images. */
-import { imagePayloadSchema, shardPayloadSchema } from "@cardinal/contracts";
+import { imagePayloadSchema, problem, shardPayloadSchema } from "@cardinal/contracts";
 import { blobReader } from "@cardinal/dataset";
-import { ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
+import { ImagesFirst, ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
 import { serveTasks } from "@cardinal/queue/child";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 
@@ -19,13 +19,19 @@ const models = new SessionPool({
 });
 const read = blobReader(store, { memoryBytes: BLOB_MEMORY_BYTES });
 
+const order = new ImagesFirst();
+
 serveTasks({
   shard: async (input, { emit, signal }) => {
     const payload = shardPayloadSchema.parse(input);
-    return predictShard({ store, payload, models, read, batchSize: Number(process.env.BATCH_SIZE), emit, signal });
+    const batchSize = Number(process.env.BATCH_SIZE);
+    return predictShard({ store, payload, models, read, batchSize, turn: () => order.shardTurn(), emit, signal });
   },
   image: async (input, { emit, signal }) => {
-    const { image, model, topK } = imagePayloadSchema.parse(input);
-    return predictImage({ bytes: await store.read(image, { signal }), model, topK, models, emit });
+    const { image, model, topK, wait } = imagePayloadSchema.parse(input);
+    if (!wait && !models.isReady(model, emit)) throw problem("model_warming", `${model} is being loaded`, { model });
+    return order.image(async () =>
+      predictImage({ bytes: await store.read(image, { signal }), model, topK, models, emit, signal }),
+    );
   },
 });

@@ -111,17 +111,21 @@ export class CardinalClient {
     return this.#submit("/v1/predict", request, options.idempotencyKey);
   }
 
-  /** Classifies one image (encoded bytes). */
+  /**
+   * Classifies one image (encoded bytes). With `wait`, a model that no worker has in memory yet is waited for: so many
+   * seconds, or with `true` as long as the API waits by itself. Otherwise that is `model_warming`.
+   */
   predictImage(
     image: Uint8Array<ArrayBuffer>,
-    options: { model: string; topK?: PredictRequest["topK"]; signal?: AbortSignal },
+    options: { model: string; topK?: PredictRequest["topK"]; wait?: true | number; signal?: AbortSignal },
   ): Promise<ImageAnswer> {
-    const { signal, ...query } = options;
+    const { signal, wait, ...query } = options;
+    const prefer = wait && { prefer: wait === true ? "wait" : `wait=${wait}` };
     return callJson(this.#connection, imageAnswerSchema, "/v1/predict/image", {
       method: "POST",
       query,
       body: image,
-      headers: { "content-type": "application/octet-stream" },
+      headers: { "content-type": "application/octet-stream", ...prefer },
       signal,
     });
   }

@@ -97,6 +97,8 @@ export const imagePayloadSchema = z.strictObject({
   image: z.string().min(1),
   model: nameSchema,
   topK: topKSchema,
+  /** Wait for a model that has to be loaded first; otherwise that is answered with `model_warming`. */
+  wait: z.boolean().optional(),
   /** Redis channel that the answer is published on. */
   replyTo: z.string().min(1),
   /** Milliseconds since the epoch after which nobody waits for the answer any more. */

@@ -1,4 +1,5 @@
 /** Running networks: sessions, shards and single images. Planning and stitching have their own door, `./batch`. */
+export { ImagesFirst } from "./images-first.ts";
 export { type CachedModel, ModelCache, type ModelCacheOptions } from "./model-cache.ts";
 export { type PredictImageOptions, predictImage } from "./predict-image.ts";
 export { type PredictShardOptions, predictShard, type ShardResult } from "./predict-shard.ts";

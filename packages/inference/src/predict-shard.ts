@@ -27,6 +27,8 @@ export interface PredictShardOptions {
   batchSize: number;
   /** Batches that are read and decoded while the network runs. */
   prefetch?: number;
+  /** Awaited before each run of the network: more urgent work may go first. */
+  turn?(): Promise<void>;
   emit: Emit;
   signal?: AbortSignal;
 }
@@ -81,6 +83,7 @@ async function predictRows(options: PredictShardOptions, model: LoadedModel, inp
     signal,
   });
   for await (const batch of stream) {
+    await options.turn?.();
     signal?.throwIfAborted();
     rows.push(...(await predictBatch(model, batch, payload.topK, emit)));
     const done = rows.length;

@@ -1,7 +1,8 @@
 /**
  * The models that this process has in memory, by id.
  *
- * States of an entry: loading -> ready (used by n callers, n >= 0) -> released. A load that fails leaves no entry.
+ * States of an entry: loading -> ready (used by n callers, n >= 0) -> released. A load that fails leaves no entry; when
+ * nobody waited for it, its error is kept for the next who asks.
  *
  * Invariants:
  * - A model is loaded once: callers that come while it loads wait for the same load.
@@ -30,12 +31,18 @@ export interface SessionPoolOptions {
 interface Entry {
   model: Promise<LoadedModel>;
   users: number;
+  isReady: boolean;
 }
+
+/** Errors of loads that nobody waited for. */
+const MAX_FAILURES = 100;
 
 export class SessionPool {
   readonly #options: SessionPoolOptions;
   /** In order of use, the longest unused first. */
   readonly #entries = new Map<string, Entry>();
+
+  readonly #failures = new Map<string, unknown>();
 
   constructor(options: SessionPoolOptions) {
     this.#options = options;
@@ -61,15 +68,48 @@ export class SessionPool {
     }
   }
 
-  /** Releases every session that is not in use. */
+  /**
+   * Whether `use` of the model would not have to wait for a load. If not, one begins. Throws, once, what such a load
+   * has failed with.
+   */
+  isReady(id: string, emit?: Emit): boolean {
+    const failure = this.#failures.get(id);
+    if (failure !== undefined) {
+      this.#failures.delete(id);
+      throw failure;
+    }
+    const known = this.#entries.get(id);
+    if (known) return known.isReady;
+    this.#entry(id, emit).model.then(
+      () => this.#shrink(this.#options.maxModels),
+      (error) => {
+        if (this.#failures.size < MAX_FAILURES) this.#failures.set(id, error);
+      },
+    );
+    return false;
+  }
+
+  /** Releases every session that is not in use, when what loads has been loaded. */
   async close(): Promise<void> {
+    await Promise.allSettled(Array.from(this.#entries.values(), ({ model }) => model));
     await this.#shrink(0);
   }
 
   #entry(id: string, emit?: Emit): Entry {
-    const entry = this.#entries.get(id) ?? { model: this.#load(id, emit), users: 0 };
+    const entry = this.#entries.get(id) ?? this.#newEntry(id, emit);
     this.#entries.delete(id);
     this.#entries.set(id, entry);
+    return entry;
+  }
+
+  #newEntry(id: string, emit?: Emit): Entry {
+    const entry = { model: this.#load(id, emit), users: 0, isReady: false };
+    entry.model.then(
+      () => {
+        entry.isReady = true;
+      },
+      () => {}, // who waits for it hears of it
+    );
     return entry;
   }
 
@@ -107,7 +147,7 @@ export class SessionPool {
   async #shrink(size: number): Promise<void> {
     for (const [id, entry] of this.#entries) {
       if (this.#entries.size <= size) return;
-      if (entry.users > 0) continue;
+      if (entry.users > 0 || !entry.isReady) continue;
       this.#entries.delete(id);
       await (await entry.model).session.release();
     }

@@ -1,7 +1,8 @@
 /**
  * Single images: a question and its answer. The image's bytes lie in the store; the entry in the queue holds their key;
  * the answer is published to the process that asked and is never kept in Redis. Nobody retries: the caller is waiting
- * and decides itself.
+ * and decides itself. When the caller goes away or has waited for long enough, the question is taken back: out of the
+ * queue, or by a message to the workers, of which the one that has it stops.
  */
 import {
   fromRecord,
@@ -15,7 +16,7 @@ import {
 } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import { ulid } from "ulid";
-import { openBullWorker, type QueueWorker, refuseNewer, type WorkerEvents } from "./bull-worker.ts";
+import { openBullWorker, type QueueWorker, type RunStop, refuseNewer, type WorkerEvents } from "./bull-worker.ts";
 import { guarded, openConsumer } from "./connection.ts";
 import type { QueueConsumer } from "./consumer.ts";
 import type { JobQueue, QueueConfig } from "./job-queue.ts";
@@ -51,7 +52,7 @@ export class ImageCaller {
 
   /** Throws what the worker answered, or `model_warming` when no worker has answered in `timeoutMs`. */
   async ask(
-    question: Pick<ImagePayload, "image" | "model" | "topK">,
+    question: Pick<ImagePayload, "image" | "model" | "topK" | "wait">,
     timeoutMs: number,
     signal: AbortSignal,
   ): Promise<ImageAnswer> {
@@ -85,14 +86,20 @@ export class ImageCaller {
       clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       this.#open.delete(id);
-      // Nobody waits for it any more: an image that no worker has begun costs no compute.
-      if (!answered) await bull.image.remove(id).catch(() => 0);
+      if (!answered) await this.#takeBack(id);
     }
   }
 
   async close(): Promise<void> {
     for (const call of this.#open.values()) call.reject(problem("shutting_down", "the API is shutting down"));
     this.#subscriber.disconnect();
+  }
+
+  /** Redis may be away: then the worker computes in vain. */
+  async #takeBack(id: string): Promise<void> {
+    const { bull, redis, keys } = this.#queue.internals;
+    const removed = await bull.image.remove(id).catch(() => 0);
+    if (removed === 0) await redis.publish(keys.unasked, id).catch(() => 0);
   }
 
   #onReply(text: string): void {
@@ -110,12 +117,18 @@ export interface ImageWorkerOptions {
   events: WorkerEvents;
 }
 
-/** The answering side, in predict-workers. */
+/** The answering side, in predict-workers. The handler's signal aborts when its question is taken back. */
 export function createImageWorker(consumer: QueueConsumer, options: ImageWorkerOptions): QueueWorker {
-  return openBullWorker(consumer, "image", options.concurrency, options.events, async (job, token, stop) => {
+  const open = new Map<string, RunStop>();
+  const subscriber = consumer.redis.duplicate();
+  subscriber.on("error", options.events.error);
+  subscriber.on("message", (_, id: string) => open.get(id)?.stop("cancelled"));
+  subscriber.subscribe(consumer.keys.unasked).catch(options.events.error);
+  const worker = openBullWorker(consumer, "image", options.concurrency, options.events, async (job, token, stop) => {
     await refuseNewer(job, token);
     const payload = imagePayloadSchema.parse(job.data);
     if (Date.now() > payload.deadline) return;
+    open.set(payload.id, stop);
     const reply = (body: object) =>
       consumer.redis.publish(payload.replyTo, JSON.stringify({ id: payload.id, ...body }));
     try {
@@ -124,7 +137,16 @@ export function createImageWorker(consumer: QueueConsumer, options: ImageWorkerO
       consumer.speeds.worked({ sort: "image", amount: 1 }, (performance.now() - began) / 1000);
       await reply({ answer });
     } catch (error) {
-      await reply({ error: toProblem(error).toRecord() });
+      if (stop.reason !== "cancelled") await reply({ error: toProblem(error).toRecord() });
+    } finally {
+      open.delete(payload.id);
     }
   });
+  return {
+    active: () => worker.active(),
+    async close() {
+      await worker.close();
+      subscriber.disconnect();
+    },
+  };
 }

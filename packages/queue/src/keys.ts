@@ -34,6 +34,8 @@ export interface Keys {
   readonly imagesCollected: string;
   /** Channel on which one API process hears answers to single images. */
   reply(api: string): string;
+  /** Channel on which workers hear of single images that nobody waits for any more. */
+  readonly unasked: string;
 }
 
 export function keysOf(namespace: string): Keys {
@@ -54,6 +56,7 @@ export function keysOf(namespace: string): Keys {
     housekeeper: `${namespace}:housekeeper`,
     ingestHold: `${namespace}:ingest-hold`,
     imagesCollected: `${namespace}:images-collected`,
+    unasked: `${namespace}:unasked`,
     reply: (api) => `${namespace}:reply:${api}`,
   };
 }

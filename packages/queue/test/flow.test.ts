@@ -212,3 +212,40 @@ test("single images: an answer, an error, a time-out that leaves no work behind"
   });
   await caller.close();
 });
+
+test("a single image whose caller has gone is stopped in the worker that has it, and in no other", async () => {
+  await using bench = await openBench(redis);
+  const caller = await ImageCaller.open(bench.config, bench.queue, failOnError);
+  const begun: string[] = [];
+  const stopped: string[] = [];
+  const answer = { model: "mdl-x", top: [{ class: "a", index: 0, probability: 1 }] };
+  const finish = Promise.withResolvers<void>();
+  const worker = createImageWorker(bench.consumer, {
+    concurrency: 2,
+    events: recordedEvents(),
+    handle: async (payload, signal) => {
+      begun.push(payload.image);
+      const aborted = Promise.withResolvers<never>();
+      signal.addEventListener("abort", () => {
+        stopped.push(payload.image);
+        aborted.reject(signal.reason);
+      });
+      await Promise.race([finish.promise, aborted.promise]);
+      return answer;
+    },
+  });
+  const question = { model: "mdl-x", topK: 1 as const };
+  const gone = new AbortController();
+  const leaving = caller.ask({ ...question, image: "uploads/leaving" }, 5_000, gone.signal);
+  const staying = caller.ask({ ...question, image: "uploads/staying" }, 5_000, new AbortController().signal);
+  leaving.catch(() => {});
+  await waitFor(() => begun.length === 2, { what: "both to be begun" });
+  gone.abort();
+  await assert.rejects(leaving, { code: "cancelled" });
+  await waitFor(() => stopped.length > 0, { what: "the worker to hear of it" });
+  finish.resolve();
+  assert.deepEqual(await staying, answer);
+  assert.deepEqual(stopped, ["uploads/leaving"]);
+  await worker.close();
+  await caller.close();
+});

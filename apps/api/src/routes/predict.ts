@@ -16,6 +16,7 @@ import { ulid } from "ulid";
 import { z } from "zod";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
+import { waitPreference } from "../prefer.ts";
 import { bodyOf, idempotencyKeyOf, nameOf, queryOf } from "../request-parsing.ts";
 import { receiveBytes } from "../upload.ts";
 import { requireUsable } from "../uses.ts";
@@ -86,6 +87,7 @@ async function answerImage(context: ApiContext, request: Request, response: Resp
   const { store, images, limits } = context;
   const { model: reference, topK } = queryOf(request, imageQuerySchema, ["topK"]);
   const model = await resolveModel(store, nameOf(reference, "the model's name"));
+  const preferred = waitPreference(request);
   const bytes = await receiveBytes(request, limits.imageBytes);
   if (bytes.length === 0) throw problem("empty_file", "the body has no bytes: send an image's");
   const gone = new AbortController();
@@ -93,7 +95,10 @@ async function answerImage(context: ApiContext, request: Request, response: Resp
   const image = layout.upload(`image-${ulid().toLowerCase()}`);
   await store.put(image, bytes);
   try {
-    response.json(await images.ask({ image, model, topK }, limits.imageTimeoutMs, gone.signal));
+    const question = { image, model, topK, ...(preferred && { wait: true }) };
+    const answer = await images.ask(question, preferred?.ms ?? limits.imageTimeoutMs, gone.signal);
+    if (preferred) response.setHeader("Preference-Applied", preferred.applied);
+    response.json(answer);
   } finally {
     // The answer is out, or another error is: housekeeping removes after a day what cannot be removed now.
     await store.delete(image).catch((error) => request.log.warn({ err: error, image }, "an upload was left behind"));

@@ -70,7 +70,7 @@ async function predictImage(
   topK: PredictRequest["topK"],
   { model, json }: PredictOptions,
 ): Promise<void> {
-  const found = await client.predictImage(new Uint8Array(await readFile(path)), { model, topK });
+  const found = await client.predictImage(new Uint8Array(await readFile(path)), { model, topK, wait: true });
   const rows = found.top.map((one) => [one.class, percent(one.probability)] as const);
   answer(json, { image: path, ...found }, () => table(["CLASS", "PROBABILITY"], rows));
 }

@@ -71,7 +71,11 @@ export async function runDemo(
 
   story.step("One image at once: POST /v1/predict/image");
   const sample = join(digits, "val/7/0000.png");
-  const { top } = await client.predictImage(new Uint8Array(await readFile(sample)), { model: "digits", topK: 3 });
+  const { top } = await client.predictImage(new Uint8Array(await readFile(sample)), {
+    model: "digits",
+    topK: 3,
+    wait: true,
+  });
   story.line(`${sample}: ${top.map((one) => `${one.class} (${(100 * one.probability).toFixed(1)}%)`).join(", ")}`);
 
   return {
