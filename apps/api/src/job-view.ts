@@ -32,9 +32,10 @@ export async function jobView(queue: JobQueue, job: JobRecord, epochs?: Epoch[])
   };
 }
 
-/** Predict jobs count their shards; other kinds report by themselves. */
+/** Predict jobs count their shards, and so do training jobs that wait for features; else a job reports by itself. */
 export function progressOf(job: JobRecord, now = Date.now()): Progress | undefined {
-  if (job.kind !== "predict" || job.total === undefined) return job.progress;
+  const isExtracting = job.kind === "train" && job.state === "active" && job.parked;
+  if (job.total === undefined || !(job.kind === "predict" || isExtracting)) return job.progress;
   const seconds = ((job.finishedAt?.getTime() ?? now) - (job.startedAt?.getTime() ?? now)) / 1000;
   const perSecond = seconds > 0 ? job.done / seconds : 0;
   const left = job.total - job.done;
@@ -45,7 +46,7 @@ export function progressOf(job: JobRecord, now = Date.now()): Progress | undefin
     percent: job.total === 0 ? 100 : Math.round((1000 * job.done) / job.total) / 10,
     ...(left > 0 && perSecond > 0 && { etaSeconds: Math.round(left / perSecond) }),
     ...(perSecond > 0 && { imagesPerSecond: Math.round(perSecond * 10) / 10 }),
-    phase: left > 0 ? "predicting" : "stitching",
+    phase: isExtracting ? "extracting" : left > 0 ? "predicting" : "stitching",
   };
 }
 

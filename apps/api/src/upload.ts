@@ -145,7 +145,14 @@ function guard(source: Readable, request: Request, maxBytes: number): Readable {
  * Removes an upload whose job was refused. A job that was accepted keeps its file, and so does one of which Redis does
  * not say now whether it was: housekeeping removes after a day what no job wants.
  */
-export async function dropUpload({ queue, store }: ApiContext, job: string, key: string): Promise<void> {
+export async function dropUpload(
+  { queue, store }: ApiContext,
+  job: string,
+  key: string,
+  refusal: unknown,
+): Promise<void> {
+  // To ask a Redis that has just not answered would keep the caller waiting as long again: housekeeping asks later.
+  if (refusal instanceof CardinalError && refusal.code === "queue_unavailable") return;
   const isRefused = await queue.get(job).then(
     () => false,
     (error) => error instanceof CardinalError && error.code === "job_not_found",

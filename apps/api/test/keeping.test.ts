@@ -77,11 +77,11 @@ test("an upload is dropped only when Redis says that no job has it", async () =>
   const request = { name: "digits", valFraction: 0.1, seed: 0 };
   const payload = { v: 1, job: accepted, request, archive: layout.upload(accepted) } as const;
   await api.queue.enqueue("ingest", payload, { request, priority: 100 });
-  await dropUpload(api.context, accepted, layout.upload(accepted));
-  await dropUpload(api.context, refused, layout.upload(refused));
+  await dropUpload(api.context, accepted, layout.upload(accepted), new Error("refused"));
+  await dropUpload(api.context, refused, layout.upload(refused), new Error("refused"));
   assert.ok(await api.store.stat(layout.upload(accepted)));
   assert.equal(await api.store.stat(layout.upload(refused)), undefined);
   await api.redis.kill();
-  await dropUpload(api.context, accepted, layout.upload(accepted));
+  await dropUpload(api.context, accepted, layout.upload(accepted), new Error("refused"));
   assert.ok(await api.store.stat(layout.upload(accepted)), "Redis is away, so nobody knows");
 });

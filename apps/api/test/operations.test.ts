@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { JobQueue } from "@cardinal/queue";
 import { guardLeaks, promtoolCheckMetrics, waitFor, zipOf } from "@cardinal/testing";
 import { KEY, putDataset, startApi } from "./api-under-test.ts";
 
@@ -158,6 +159,13 @@ test("the number of series does not grow with names, ids and paths", async () =>
   for (let n = 0; n < 10; n++) await round(n);
   const after10 = await series();
   for (let n = 10; n < 100; n++) await round(n);
+  const enqueue = (n: number) => {
+    const id = JobQueue.newId("ingest");
+    const payload = { v: 1, job: id, request: { name: `name-${n}`, valFraction: 0.1, seed: 0 }, archive: "x" } as const;
+    const work = { sort: `ingest:${n}`, amount: n };
+    return api.queue.enqueue("ingest", payload, { request: {}, priority: 100, idempotencyKey: `key-${n}`, work });
+  };
+  await Promise.all(Array.from({ length: 1_000 }, (_, n) => enqueue(n)));
   assert.equal(await series(), after10);
 });
 

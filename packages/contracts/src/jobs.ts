@@ -46,6 +46,7 @@ export const problemRecordSchema = z.strictObject({
  *   `worker_capability`: none of them has what the job needs.
  * - `next`: a worker takes it as soon as one is free; `behind`: other jobs come first.
  * - `retry`: its last run failed with an error that may heal, and the pause before the next one is not over.
+ * - `worker_silent`: the worker that ran it has died or cannot be reached; another one goes on soon.
  * - `features`: a training job whose images' features are being extracted by predict-workers.
  */
 export const waitingCodeSchema = z.enum([
@@ -55,6 +56,7 @@ export const waitingCodeSchema = z.enum([
   "next",
   "behind",
   "retry",
+  "worker_silent",
   "features",
 ]);
 

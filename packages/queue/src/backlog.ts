@@ -87,9 +87,10 @@ export class Backlog {
   /** Seconds of work of the queue for its live workers; undefined when there is some and none was ever measured. */
   seconds(queue: QueueName, waitingImages: number): number | undefined {
     if (queue === "image") return this.#share(this.#speed.seconds({ sort: "image", amount: waitingImages }), queue);
-    const isHere = (job: OpenJob) =>
-      queue === "shard" ? job.kind === "predict" && job.total !== undefined : job.kind === queue && !isPlanned(job);
-    const all = this.#jobs.filter(isHere).map((job) => this.#secondsOf(job));
+    const all = this.#jobs.flatMap((job) => {
+      if (queue === "shard") return isPlanned(job) ? [this.#shardSeconds(job)] : [];
+      return job.kind === queue && !(queue === "predict" && isPlanned(job)) ? [this.#secondsOf(job)] : [];
+    });
     if (all.length === 0) return 0;
     const known = all.filter((seconds) => seconds !== undefined);
     if (known.length === 0) return undefined;
@@ -152,13 +153,19 @@ export class Backlog {
   #secondsOf(job: OpenJob): number | undefined {
     const { kind, work, progress, state } = job;
     if (kind === "predict") {
-      const amount = job.total === undefined ? work?.amount : Math.max(0, job.total - job.done);
-      return amount === undefined ? undefined : this.#speed.seconds({ sort: work?.sort ?? "shard", amount });
+      if (isPlanned(job)) return this.#shardSeconds(job);
+      return work && this.#speed.seconds(work);
     }
     if (state === "active" && progress?.etaSeconds !== undefined) return progress.etaSeconds;
     const left = state === "active" && progress ? 1 - progress.percent / 100 : 1;
     const whole = (work && (this.#speed.seconds(work) ?? this.#pace(kind, work))) ?? this.#speed.runSeconds(kind);
     return whole === undefined ? undefined : whole * Math.max(0, left);
+  }
+
+  /** What is left of the shards of a planned job: images to predict, or whose features a training job waits for. */
+  #shardSeconds({ kind, total, done, work }: OpenJob): number | undefined {
+    const sort = kind === "predict" ? (work?.sort ?? "shard") : "shard";
+    return this.#speed.seconds({ sort, amount: Math.max(0, total! - done) });
   }
 
   /** What never ended well yet may run now: the work takes as long as that one's pace says. */
@@ -195,8 +202,8 @@ function placeIn(jobs: readonly OpenJob[], job: OpenJob): number {
   return low;
 }
 
-/** Its work is in the queue of shards now. */
-const isPlanned = (job: OpenJob): boolean => job.kind === "predict" && job.total !== undefined;
+/** Work of it is in the queue of shards. */
+const isPlanned = (job: OpenJob): boolean => job.total !== undefined;
 
 /** The queue whose workers do the work. */
 const workedBy = (queue: QueueName): QueueName => (queue === "predict" ? "shard" : queue);

@@ -28,9 +28,12 @@ export class JobWatcher {
     this.#onError = onError;
     this.#subscriber = openConsumer(config.redisUrl, onError);
     this.#subscriber.on("message", (channel: string) => this.#wake(this.#watches.get(channel)));
-    this.#subscriber.on("ready", () => {
-      for (const watches of this.#watches.values()) this.#wake(watches);
-    });
+    // Also when the connection is lost: who watches may say so at once.
+    for (const event of ["ready", "close"]) {
+      this.#subscriber.on(event, () => {
+        for (const watches of this.#watches.values()) this.#wake(watches);
+      });
+    }
   }
 
   /** To be disposed of. Works while Redis is away, too: the subscription stands as soon as it is back. */

@@ -31,6 +31,10 @@ export interface JobRecord {
   createdAt: Date;
   waitingSince: Date;
   startedAt?: Date;
+  /** When the latest run began. */
+  claimedAt?: Date;
+  /** The run has ended, but not the job: it waits for its shards. */
+  parked: boolean;
   finishedAt?: Date;
   /** How the job had ended before it was retried, oldest first. */
   history: PastEnd[];
@@ -349,6 +353,8 @@ function parseRecord(id: string, hash: Record<string, string>): JobRecord | unde
     createdAt: new Date(Number(hash.createdAt)),
     waitingSince: new Date(Number(hash.waitingSince)),
     startedAt: date(hash.startedAt),
+    claimedAt: date(hash.claimedAt),
+    parked: hash.parked === "1",
     finishedAt: date(hash.finishedAt),
     history: (json(`[${hash.history ?? ""}]`) as (Omit<PastEnd, "finishedAt"> & { finishedAt: number })[]).map(
       (past) => ({ ...past, finishedAt: new Date(past.finishedAt) }),

@@ -66,7 +66,7 @@ local attempts
 if r[2] == '1' then attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts'))
 else attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
 redis.call('HDEL', KEYS[1], 'parked', 'retryAt')
-redis.call('HSET', KEYS[1], 'state', 'active')
+redis.call('HSET', KEYS[1], 'state', 'active', 'claimedAt', ARGV[2])
 redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[2])
 redis.call('ZREM', KEYS[2], ARGV[1])
 touch(KEYS[1])

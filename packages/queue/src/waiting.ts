@@ -13,7 +13,7 @@ const GAPS: readonly FindGap[] = [noWorker, onlyOlderWorkers];
 
 /** Undefined for a job that moves or has ended. */
 export function whyWaiting(job: JobRecord, backlog: Backlog, now = Date.now()): Waiting | undefined {
-  if (job.state === "active") return whyHeldUp(job, backlog);
+  if (job.state === "active") return job.parked ? whyHeldUp(job, backlog) : workerSilent(job, backlog.workers, now);
   if (job.state !== "waiting") return undefined;
   const { jobsAhead, secondsAhead, etaSeconds } = backlog.turn(job);
   const before = { jobsAhead, ...(secondsAhead !== undefined && { secondsAhead: seconds(secondsAhead) }) };
@@ -27,6 +27,15 @@ export function whyWaiting(job: JobRecord, backlog: Backlog, now = Date.now()): 
   if (jobsAhead === 0) return { code: "next", text: "is next in line", ...before, ...eta };
   const text = `${jobsAhead} ${job.kind} ${jobsAhead === 1 ? "job comes" : "jobs come"} before it`;
   return { code: "behind", text, ...before, ...eta };
+}
+
+/** Workers tell what they run every two seconds, and are taken to be alive for twelve. */
+const TOLD_BY_NOW_MS = 8_000;
+
+function workerSilent(job: JobRecord, workers: readonly WorkerView[], now: number): Waiting | undefined {
+  if (!job.claimedAt || now - job.claimedAt.getTime() < TOLD_BY_NOW_MS) return undefined;
+  if (workers.some(({ active }) => active.includes(job.id))) return undefined;
+  return { code: "worker_silent", text: "the worker that ran it has gone silent: another one takes it within 30 s" };
 }
 
 /** An active job whose work was cut into shards moves only while somebody takes these. */

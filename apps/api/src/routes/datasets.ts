@@ -93,7 +93,7 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
   const work = { sort: "ingest", amount: received.bytes };
   const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, confirm, work };
   const { job, created } = await queue.enqueue("ingest", payload, options).catch(async (error) => {
-    await dropUpload(context, id, archive);
+    await dropUpload(context, id, archive, error);
     throw error;
   });
   if (!created) await store.delete(archive);

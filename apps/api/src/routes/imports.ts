@@ -62,7 +62,7 @@ async function importBody(context: ApiContext, request: Request, response: Respo
     const wanted = schema.parse({ ...fromQuery, ...classesOf(received.fields.get("classes")) });
     await accept(context, id, wanted, { file: key }, request, response, received);
   } catch (error) {
-    await dropUpload(context, id, key);
+    await dropUpload(context, id, key, error);
     throw error;
   }
 }
