@@ -14,6 +14,7 @@ import { jobRoutes } from "./routes/jobs.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { predictRoutes } from "./routes/predict.ts";
+import { resultRoutes } from "./routes/results.ts";
 import { retryRoutes } from "./routes/retry.ts";
 import { trainRoutes } from "./routes/train.ts";
 import { watchingRoutes } from "./routes/watching.ts";
@@ -45,6 +46,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
   v1.use("/predict", predictRoutes(context));
   v1.use("/jobs", jobRoutes(context));
   v1.use("/jobs", watchingRoutes(context));
+  v1.use("/jobs", resultRoutes(context));
   v1.use("/jobs", retryRoutes(context));
   v1.use("/models/import", importRoutes(context));
   v1.use("/models", modelRoutes(context));

@@ -15,5 +15,7 @@ export interface ApiContext {
   apiKey: string;
   /** Hosts that weights may be fetched from. */
   importHosts: readonly string[];
+  /** Folder of the store that the prefix of a predict job must lie in. */
+  prefixArea: string;
   isClosing(): boolean;
 }

@@ -94,8 +94,8 @@ async function sweepCheckpoints(store: ObjectStore, queue: JobQueue, signal: Abo
 }
 
 /**
- * Inputs and parts of completed jobs, whose rows are whole; everything of cancelled ones, and of those whose record has
- * expired. A failed job keeps what it has. The image list of a job is written before its record is.
+ * Inputs and parts of completed jobs without a failed input, which nobody can retry; everything of cancelled ones, and
+ * of those whose record has expired. A failed job keeps what it has. The image list of a job is written before its record is.
  */
 async function sweepPredictions(store: ObjectStore, queue: JobQueue, signal: AbortSignal): Promise<void> {
   for await (const id of store.listFolders(layout.allPredictions)) {
@@ -107,9 +107,10 @@ async function sweepPredictions(store: ObjectStore, queue: JobQueue, signal: Abo
       if (isUnwanted) await store.deletePrefix(layout.predictions(id));
     } else if (job.state === "cancelled") {
       await store.deletePrefix(layout.predictions(id));
-    } else if (job.state === "completed") {
+    } else if (job.state === "completed" && !(Number(job.result?.failed) > 0)) {
       await store.deletePrefix(layout.allInputs(id));
       await store.deletePrefix(layout.allParts(id));
+      await store.deletePrefix(layout.allPieces(id));
     }
   }
 }

@@ -73,6 +73,7 @@ await runMain(async () => {
       },
       apiKey: env.API_KEY,
       importHosts: hostList(env.IMPORT_ALLOWED_HOSTS),
+      prefixArea: env.PREDICT_PREFIX_AREA,
       isClosing: shutdown.isClosing,
     },
     logger,

@@ -4,7 +4,7 @@ import type { ErrorRequestHandler, RequestHandler } from "express";
 import { ZodError, type z } from "zod";
 
 /** Fields that hold names: a bad one is `invalid_name` rather than `invalid_request`. */
-const NAME_FIELDS = new Set(["name", "dataset", "model", "base", "alias"]);
+const NAME_FIELDS = new Set(["name", "dataset", "model", "base", "alias", "prefix"]);
 
 /** A body that a schema refuses, with the path of each bad field. */
 export function fromZod(error: ZodError): CardinalError {

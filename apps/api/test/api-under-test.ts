@@ -44,6 +44,7 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}, maxSt
     limits: { uploadBytes: 50e6, imageBytes: 1e6, imageTimeoutMs: 300, ...limits },
     apiKey: KEY,
     importHosts: ["weights.example"],
+    prefixArea: "inbox/",
     isClosing: () => false,
   };
   const server = createServer(

@@ -4,7 +4,13 @@
  */
 import { readModel } from "@cardinal/checkpoint";
 import { PAYLOAD_VERSION, type ProblemRecord, toProblem } from "@cardinal/contracts";
-import { checkFailureRate, type MissingShard, planShards, stitchParts } from "@cardinal/inference/batch";
+import {
+  checkFailureRate,
+  type MissingShard,
+  planShards,
+  stitchParts,
+  unfinishedShards,
+} from "@cardinal/inference/batch";
 import type { JobRun, Outcome, ShardFailure } from "@cardinal/queue";
 import type { Metrics } from "@cardinal/service";
 import type { ObjectStore } from "@cardinal/storage";
@@ -13,6 +19,8 @@ export interface BatchPredictionOptions {
   store: ObjectStore;
   metrics: Metrics;
   maxShardImages: number;
+  /** Folder that prefixes must lie in. */
+  prefixArea: string;
 }
 
 export function batchPrediction(options: BatchPredictionOptions) {
@@ -20,11 +28,13 @@ export function batchPrediction(options: BatchPredictionOptions) {
     run.shardsDone ? stitch(options, run, run.shardsDone) : plan(options, run);
 }
 
-async function plan({ store, maxShardImages }: BatchPredictionOptions, run: JobRun<"predict">): Promise<Outcome> {
-  const { payload, signal } = run;
-  const planned = await planShards({ store, payload, maxImages: maxShardImages, signal });
-  const { job, model, topK, priority } = payload;
-  const shards = planned.shards.map((shard) => ({ v: PAYLOAD_VERSION, job, model, topK, ...shard }) as const);
+async function plan(options: BatchPredictionOptions, run: JobRun<"predict">): Promise<Outcome> {
+  const { store, maxShardImages: maxImages, prefixArea } = options;
+  const { payload, signal, fence } = run;
+  const planned = await planShards({ store, payload, cut: `run-${fence}`, prefixArea, maxImages, signal });
+  const left = await unfinishedShards(store, payload.job, planned.shards, run.isRetry);
+  const { job, model, topK, output, priority } = payload;
+  const shards = left.map((shard) => ({ v: PAYLOAD_VERSION, job, model, topK, output, ...shard }) as const);
   return { shards, images: planned.images, priority };
 }
 
@@ -34,13 +44,17 @@ async function stitch(
   failures: ShardFailure[],
 ): Promise<Outcome> {
   const { payload, signal } = run;
-  const { manifest } = await readModel(store, payload.model);
+  const { job, model, topK, output = "classes" } = payload;
+  const { manifest } = await readModel(store, model);
   const { summary, missing } = await stitchParts({
     store,
-    job: payload.job,
-    model: payload.model,
+    job,
+    model,
     classes: manifest.classes,
+    topK,
+    output,
     startedAt: run.startedAt.getTime(),
+    failures: new Map(failures.map(({ shard, reason }) => [shard, reason])),
     signal,
   });
   if (summary.accuracy !== undefined) metrics.predictAccuracy.set(summary.accuracy);

@@ -4,6 +4,7 @@ import { blobReader } from "@cardinal/dataset";
 import { ImagesFirst, ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
 import { serveTasks } from "@cardinal/queue/child";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
+import { z } from "zod";
 
 /** Models kept in memory, and on the disk of the machine. */
 const MAX_MODELS = 4;
@@ -21,11 +22,17 @@ const read = blobReader(store, { memoryBytes: BLOB_MEMORY_BYTES });
 
 const order = new ImagesFirst();
 
+const shardTaskSchema = z.strictObject({
+  payload: shardPayloadSchema,
+  range: z.strictObject({ first: z.int().min(0), count: z.int().min(0) }).optional(),
+});
+
 serveTasks({
   shard: async (input, { emit, signal }) => {
-    const payload = shardPayloadSchema.parse(input);
+    const { payload, range } = shardTaskSchema.parse(input);
     const batchSize = Number(process.env.BATCH_SIZE);
-    return predictShard({ store, payload, models, read, batchSize, turn: () => order.shardTurn(), emit, signal });
+    const turn = () => order.shardTurn();
+    return predictShard({ store, payload, range, models, read, batchSize, turn, emit, signal });
   },
   image: async (input, { emit, signal }) => {
     const { image, model, topK, wait } = imagePayloadSchema.parse(input);

@@ -12,6 +12,7 @@ import { openWorkerShell } from "@cardinal/worker";
 import { batchPrediction } from "./batch-prediction.ts";
 import { inferenceEnvironment, inferenceModule } from "./inference-process.ts";
 import { createIntakeWorkers } from "./intake-workers.ts";
+import { shardRuns } from "./shard-runs.ts";
 
 await runMain(async () => {
   const QUEUES: readonly QueueName[] = ["image", "shard", "predict", "ingest", "import"];
@@ -42,16 +43,18 @@ await runMain(async () => {
         ...events,
         shardFailed: ({ job, shard }, error) => logger.warn({ job, shard, error }, "shard failed"),
       },
-      handle: async ({ payload, signal, stopReason }) => {
-        const onEvent = (event: WorkEvent) => shell.record(event, payload.job);
-        await inference.run("shard", payload, { signal, stopReason, drainGraceMs, onEvent });
-      },
+      handle: shardRuns({ store, compute: inference, drainGraceMs, record: shell.record }),
     }),
     createWorker(consumer, {
       kind: "predict",
       concurrency: 4,
       events,
-      handle: batchPrediction({ store, metrics, maxShardImages: env.SHARD_IMAGES }),
+      handle: batchPrediction({
+        store,
+        metrics,
+        maxShardImages: env.SHARD_IMAGES,
+        prefixArea: env.PREDICT_PREFIX_AREA,
+      }),
     }),
     ...createIntakeWorkers({
       shell,

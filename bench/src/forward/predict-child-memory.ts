@@ -82,7 +82,7 @@ async function shard(store: ObjectStore, model: string): Promise<ShardPayload> {
     await store.put(layout.blob(sha256), jpeg);
     inputs.push({ image: `${index}.jpg`, sha256 });
   }
-  const key = layout.shardInputs(JOB, 0);
+  const key = layout.shardInputs(JOB, "bench", 0);
   await store.put(key, Buffer.from(inputs.map((input) => `${JSON.stringify(input)}\n`).join("")));
   return { v: 1, job: JOB, shard: 0, inputs: key, images: inputs.length, model, topK: 5 };
 }

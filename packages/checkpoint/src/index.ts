@@ -26,6 +26,7 @@ export {
   type TensorSpec,
 } from "./fit-state-dict.ts";
 export { ancestorsOf } from "./lineage.ts";
+export { MATRIX_NAME, npyMatrixHeader, safetensorsMatrixHeader } from "./matrix-file.ts";
 export { queryModels } from "./model-list.ts";
 export {
   CheckpointPointer,

@@ -90,7 +90,7 @@ export const jobViewSchema = z.strictObject({
   history: z
     .array(
       z.strictObject({
-        state: z.enum(["failed", "cancelled"]),
+        state: z.enum(["failed", "cancelled", "completed"]),
         finishedAt: z.iso.datetime(),
         attempts: z.int(),
         error: problemRecordSchema.optional(),

@@ -43,6 +43,7 @@ export const problems = {
   results_not_ready: entry(409, "The job has no results yet."),
   job_already_finished: entry(409, "The job has already ended."),
   job_not_retryable: entry(409, "Only a job that failed or was cancelled can be retried, while its inputs are there."),
+  prefix_not_allowed: entry(403, "The prefix lies outside of the area whose images may be read."),
   base_required: entry(400, "Training only a part of the network needs a base model."),
   base_mismatch: entry(400, "The base model has another architecture than the request."),
   dataset_not_trainable: entry(400, "The data set has no labelled training images."),
@@ -53,7 +54,7 @@ export const problems = {
   unsafe_archive_entry: entry(422, "An archive entry would leave the archive's folder."),
   archive_too_large: entry(422, "The archive has too many entries or unpacks to too many bytes."),
   invalid_archive: entry(422, "The archive cannot be read."),
-  no_images: entry(422, "The archive has no images."),
+  no_images: entry(422, "There are no images."),
   empty_class: entry(422, "A class has no images."),
   single_class: entry(422, "A classifier needs two classes or more."),
   dataset_corrupt: entry(500, "A file of a data set version is damaged."),
@@ -66,6 +67,8 @@ export const problems = {
   image_truncated: entry(422, "The image ends too early."),
   image_too_large: entry(422, "The image has more pixels than the limit."),
   image_unreadable: entry(422, "The image cannot be decoded."),
+  image_kills_process: entry(422, "The process that decodes and predicts the image dies with it."),
+  shard_lost: entry(500, "The image's shard failed for good."),
   prediction_not_finite: entry(422, "The model gives no finite answer for the image."),
 
   // Models

@@ -5,8 +5,8 @@
 import { z } from "zod";
 import { ingestRequestSchema } from "./datasets.ts";
 import { importRequestSchema } from "./imports.ts";
-import { jobIdSchema, nameSchema, sha256Schema } from "./names.ts";
-import { topKSchema } from "./prediction.ts";
+import { jobIdSchema, keyPrefixSchema, nameSchema, sha256Schema } from "./names.ts";
+import { outputSchema, topKSchema } from "./prediction.ts";
 import { architectureSchema, trainFieldsSchema } from "./training.ts";
 
 /** Raise when a payload changes in a way that an older worker would misread. */
@@ -59,11 +59,15 @@ export const predictPayloadSchema = z.strictObject({
   job: jobIdSchema,
   /** Model id (never an alias). */
   model: nameSchema,
-  /** What to read: one of both. */
+  /** What to read: one of the three. */
   dataset: pinnedDataset.extend({ split: z.enum(["train", "val", "all"]) }).optional(),
   /** Store key of the list of image digests, a JSON array. */
   imageList: z.string().optional(),
+  /** Beginning of store keys, below the area that operators allow. */
+  prefix: keyPrefixSchema.optional(),
   topK: topKSchema,
+  /** Absent: `classes`. */
+  output: outputSchema.optional(),
   maxFailureRate: z.number(),
   priority: z.int(),
 });
@@ -79,16 +83,28 @@ export const shardPayloadSchema = z.strictObject({
   images: z.int().positive(),
   model: nameSchema,
   topK: topKSchema,
+  /** Absent: `classes`. */
+  output: outputSchema.optional(),
+  /** There is a part already: only its error rows are done again. */
+  redo: z.literal(true).optional(),
 });
 export type ShardPayload = z.infer<typeof shardPayloadSchema>;
 
-/** One line of a shard's inputs. */
+/** An image by its digest. */
 export const shardInputSchema = z.strictObject({
   image: z.string(),
   sha256: sha256Schema,
   label: z.string().optional(),
 });
 export type ShardInput = z.infer<typeof shardInputSchema>;
+
+/** An object of a prefix: its name is its whole key, its digest is known once it is read. */
+export const keyInputSchema = z.strictObject({ image: z.string(), key: z.string().min(1), bytes: z.int() });
+export type KeyInput = z.infer<typeof keyInputSchema>;
+
+/** One line of the inputs of a predict job's shard. */
+export const predictInputSchema = z.union([shardInputSchema, keyInputSchema]);
+export type PredictInput = z.infer<typeof predictInputSchema>;
 
 export const imagePayloadSchema = z.strictObject({
   v,

@@ -17,10 +17,25 @@ export const resultRowSchema = z.strictObject({
 });
 export type ResultRow = z.infer<typeof resultRowSchema>;
 
+/** Of `output: "features"`: where in the matrix the image's features stand. */
+export const featureRowSchema = z.strictObject({
+  image: z.string(),
+  sha256: sha256Schema,
+  /** Row of the matrix, from 0. */
+  row: z.int(),
+  label: z.string().optional(),
+});
+export type FeatureRow = z.infer<typeof featureRowSchema>;
+
 export const errorRowSchema = z.strictObject({ image: z.string(), code: z.string(), message: z.string() });
 export type ErrorRow = z.infer<typeof errorRowSchema>;
 
+/** Of `output: "classes"`. */
 export const rowSchema = z.union([resultRowSchema, errorRowSchema]);
 export type Row = z.infer<typeof rowSchema>;
 
-export const isErrorRow = (row: Row): row is ErrorRow => "code" in row;
+/** Of either output. */
+export const jobRowSchema = z.union([resultRowSchema, featureRowSchema, errorRowSchema]);
+export type JobRow = z.infer<typeof jobRowSchema>;
+
+export const isErrorRow = (row: JobRow): row is ErrorRow => "code" in row;

@@ -1,10 +1,14 @@
-/** The parts of a batch prediction that need no network: planning and stitching. Loads no native engine. */
+/** The parts of a batch prediction that need no network: planning, searching, stitching. Loads no native engine. */
+export { joinPieces } from "./join-pieces.ts";
+export { type KillerSearch, MAX_DEATHS, predictAround, type ShardVerbs } from "./killer-search.ts";
+export { type Part, readPart } from "./part.ts";
 export {
   type PlannedShard,
   type PlanOptions,
   type PredictionPlan,
   planShards,
   readPlan,
+  type UnfinishedShard,
   unfinishedShards,
 } from "./plan.ts";
 export { checkFailureRate, type MissingShard, type StitchOptions, type StitchResult, stitchParts } from "./stitch.ts";

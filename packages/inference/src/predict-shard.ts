@@ -1,28 +1,22 @@
-/** One shard of a batch prediction: its inputs in, one part object of rows out. */
+/** One shard of a batch prediction, or a range of it: inputs in, one part object of rows out. */
 
-import {
-  CardinalError,
-  type Emit,
-  type ErrorRow,
-  isErrorRow,
-  problem,
-  type Row,
-  type ShardInput,
-  type ShardPayload,
-  shardInputSchema,
-} from "@cardinal/contracts";
-import { type Batch, batches } from "@cardinal/dataset";
+import { type Emit, type PredictInput, problem, type ShardPayload, type WorkEvent } from "@cardinal/contracts";
+import { batches } from "@cardinal/dataset";
 import { layout, type ObjectStore } from "@cardinal/storage";
-import { formatLines, parseLines } from "./json-lines.ts";
+import { answerBatch } from "./answer-batch.ts";
+import { failed, formatPart, joinParts, type Part, type Range, readPart } from "./part.ts";
+import { readInputs } from "./plan.ts";
+import { type Read, readInput } from "./read-input.ts";
 import type { LoadedModel, SessionPool } from "./session-pool.ts";
-import { topK } from "./top-k.ts";
 
 export interface PredictShardOptions {
   store: ObjectStore;
   payload: ShardPayload;
+  /** Of the shard's inputs only these, into a piece of its own; no inputs at all: the model is loaded, that is all. */
+  range?: Range;
   models: SessionPool;
   /** Bytes of an image by digest: `blobReader`, whose `image_not_found` becomes an error row. */
-  read(sha256: string): Promise<Uint8Array>;
+  read: Read;
   /** Images in one run of the network. Above 4 a CPU gains nothing, and every image in a batch takes memory. */
   batchSize: number;
   /** Batches that are read and decoded while the network runs. */
@@ -37,44 +31,96 @@ export interface ShardResult {
   images: number;
   succeeded: number;
   failed: number;
-  /** Answers that are the label, and inputs with both a label and an answer. */
-  correct: number;
-  labelled: number;
-  /** Answers for each class that has any. */
-  classCounts: { class: string; images: number }[];
   seconds: number;
 }
 
 /**
  * Predicts every input of a shard and writes its part: one row for every input, in input order. An image that cannot
  * be answered is an error row; trouble with the store or the model throws and writes nothing, and the shard can be
- * done again. Doing it again writes the same bytes. An abort throws the signal's reason.
+ * done again. Doing it again gives the same rows. Of a shard that is to be redone (`payload.redo`), rows without error
+ * are taken over from the part that is there. An abort throws the signal's reason.
  */
 export async function predictShard(options: PredictShardOptions): Promise<ShardResult> {
-  const { store, payload, models, emit } = options;
+  const { store, payload, range, models, emit, signal } = options;
   const start = performance.now();
-  const inputs = await readInputs(store, payload);
-  const rows = await models.use(payload.model, (model) => predictRows(options, model, inputs), emit);
-  const part = formatLines(rows);
-  const writing = performance.now();
-  await store.put(layout.part(payload.job, payload.shard), part, { signal: options.signal });
-  emit({ type: "stage", stage: "write", seconds: (performance.now() - writing) / 1000 });
-  return { ...summarise(rows, inputs), seconds: (performance.now() - start) / 1000 };
+  const { first, count } = range ?? { first: 0, count: payload.images };
+  const inputs = (await readInputs(store, payload, signal)).slice(first, first + count);
+  const former = payload.redo && (await readPart(store, layout.part(payload.job, payload.shard), signal));
+  const kept = former && sliceOf(former, first, count);
+  const part = await models.use(payload.model, (model) => predictRows(options, model, inputs, kept), emit);
+  if (count > 0) await write(options, part);
+  const lost = part.rows.filter(failed).length;
+  const seconds = (performance.now() - start) / 1000;
+  return { images: inputs.length, succeeded: inputs.length - lost, failed: lost, seconds };
 }
 
-async function readInputs(store: ObjectStore, payload: ShardPayload): Promise<ShardInput[]> {
-  const bytes = await store.read(payload.inputs);
-  const inputs = parseLines(bytes).map((line) => shardInputSchema.parse(line));
-  if (inputs.length === payload.images) return inputs;
-  throw problem("internal_error", `${payload.inputs} has ${inputs.length} inputs, the plan says ${payload.images}`);
+async function write({ store, payload, range, emit, signal }: PredictShardOptions, part: Part): Promise<void> {
+  const { job, shard } = payload;
+  const start = performance.now();
+  const key = range ? layout.piece(job, shard, range.first, range.count) : layout.part(job, shard);
+  await store.put(key, formatPart(part), { signal });
+  emit({ type: "stage", stage: "write", seconds: (performance.now() - start) / 1000 });
 }
 
-async function predictRows(options: PredictShardOptions, model: LoadedModel, inputs: ShardInput[]): Promise<Row[]> {
-  const { emit, signal, batchSize, prefetch = 2, payload } = options;
-  const rows: Row[] = [];
+/** A part of these rows of a part. */
+function sliceOf({ rows, features, width, stages }: Part, first: number, count: number): Part {
+  const answered = (to: number) => rows.slice(0, to).filter((row) => !failed(row)).length;
+  const [from, to] = [answered(first), answered(first + count)];
+  // The time that the former run took is told once, with the rows from the first on.
+  return {
+    rows: rows.slice(first, first + count),
+    features: features.subarray(from * width, to * width),
+    width,
+    stages: first === 0 ? stages : {},
+  };
+}
+
+/** Rows for the inputs: those of `kept` that are no errors as they are, the others computed. */
+async function predictRows(
+  options: PredictShardOptions,
+  model: LoadedModel,
+  inputs: PredictInput[],
+  kept: Part | undefined,
+): Promise<Part> {
+  if (!kept) return computeRows(options, model, inputs);
+  if (kept.rows.length !== inputs.length) {
+    throw problem("internal_error", `a part has ${kept.rows.length} rows where there are ${inputs.length} inputs`);
+  }
+  const wanted = inputs.filter((_, i) => failed(kept.rows[i]!));
+  const computed = await computeRows(options, model, wanted);
+  return merge(kept, computed);
+}
+
+/** Puts computed rows in the places of the error rows. */
+function merge(kept: Part, computed: Part): Part {
+  const width = Math.max(kept.width, computed.width);
+  const taken = { kept: 0, computed: 0, rows: 0 };
+  const pieces: Part[] = kept.rows.map((row) => {
+    const isOld = !failed(row);
+    const from = isOld ? kept : computed;
+    const next = isOld ? row : computed.rows[taken.rows++]!;
+    if (failed(next)) return { rows: [next], features: new Float32Array(), width, stages: {} };
+    const at = isOld ? taken.kept++ : taken.computed++;
+    return { rows: [next], features: from.features.subarray(at * width, (at + 1) * width), width, stages: {} };
+  });
+  const { rows, features } = joinParts(pieces);
+  return { rows, features, width, stages: joinParts([kept, computed]).stages };
+}
+
+async function computeRows(options: PredictShardOptions, model: LoadedModel, inputs: PredictInput[]): Promise<Part> {
+  const { signal, batchSize, prefetch = 2 } = options;
+  const { topK, output = "classes" } = options.payload;
+  const stages: Record<string, number> = {};
+  const emit = (event: WorkEvent) => {
+    if (event.type === "stage") stages[event.stage] = (stages[event.stage] ?? 0) + event.seconds;
+    options.emit(event);
+  };
+  const digests = new Map<PredictInput, string>();
+  const answered: Part[] = [];
+  let done = 0;
   const start = performance.now();
   const stream = batches(inputs, {
-    read: (input) => options.read(input.sha256),
+    read: (input) => readInput(options, input, digests),
     transform: model.manifest.transform,
     layout: "nchw",
     batchSize,
@@ -85,76 +131,18 @@ async function predictRows(options: PredictShardOptions, model: LoadedModel, inp
   for await (const batch of stream) {
     await options.turn?.();
     signal?.throwIfAborted();
-    rows.push(...(await predictBatch(model, batch, payload.topK, emit)));
-    const done = rows.length;
-    const imagesPerSecond = done / ((performance.now() - start) / 1000);
-    const percent = (100 * done) / inputs.length;
-    const progress = {
-      done,
-      total: inputs.length,
-      unit: "images",
-      percent,
-      phase: "predicting",
-      imagesPerSecond,
-    } as const;
-    emit({ type: "progress", progress });
+    answered.push(await answerBatch(model, batch, { topK, output, digests, emit }));
+    done += batch.entries.length;
+    emit(progress(done, inputs.length, (performance.now() - start) / 1000));
   }
-  return rows;
+  return { ...joinParts(answered), stages };
 }
 
-async function predictBatch(
-  model: LoadedModel,
-  batch: Batch<ShardInput>,
-  k: number | "all",
-  emit: Emit,
-): Promise<Row[]> {
-  const { classes } = model.session;
-  const start = performance.now();
-  const logits = batch.count > 0 ? await model.session.run(batch.data, batch.count) : new Float32Array();
-  if (batch.count > 0) emit({ type: "stage", stage: "infer", seconds: (performance.now() - start) / 1000 });
-  let position = 0;
-  const rows = batch.entries.map(({ item, error }) => {
-    if (error) return errorRow(item, error);
-    const own = logits.subarray(position * classes, ++position * classes);
-    return answerRow(item, own, k, model.manifest.classes);
-  });
-  const confidence = rows.flatMap((row) => (isErrorRow(row) ? [] : [row.probability]));
-  const count = { ok: confidence.length, error: rows.length - confidence.length };
-  for (const outcome of ["ok", "error"] as const) {
-    if (count[outcome] > 0) emit({ type: "images", stage: "predict", outcome, count: count[outcome] });
-  }
-  if (confidence.length > 0) emit({ type: "confidence", values: confidence });
-  return rows;
-}
-
-function answerRow(input: ShardInput, logits: Float32Array, k: number | "all", classes: readonly string[]): Row {
-  try {
-    const top = topK(logits, k, classes);
-    const { image, sha256, label } = input;
-    return { image, sha256, ...top[0]!, top, ...(label !== undefined && { label }) };
-  } catch (error) {
-    if (!(error instanceof CardinalError)) throw error;
-    return errorRow(input, error);
-  }
-}
-
-function errorRow(input: ShardInput, error: CardinalError): ErrorRow {
-  return { image: input.image, code: error.code, message: error.message };
-}
-
-function summarise(rows: Row[], inputs: ShardInput[]): Omit<ShardResult, "seconds"> {
-  const counts = new Map<string, number>();
-  const result = { images: inputs.length, succeeded: 0, failed: 0, correct: 0, labelled: 0 };
-  for (const row of rows) {
-    if (isErrorRow(row)) {
-      result.failed++;
-      continue;
-    }
-    result.succeeded++;
-    counts.set(row.class, (counts.get(row.class) ?? 0) + 1);
-    if (row.label === undefined) continue;
-    result.labelled++;
-    if (row.label === row.class) result.correct++;
-  }
-  return { ...result, classCounts: Array.from(counts, ([name, images]) => ({ class: name, images })) };
+function progress(done: number, total: number, seconds: number): WorkEvent {
+  const percent = (100 * done) / total;
+  const imagesPerSecond = done / seconds;
+  return {
+    type: "progress",
+    progress: { done, total, unit: "images", percent, phase: "predicting", imagesPerSecond },
+  };
 }

@@ -30,13 +30,17 @@ export interface OnnxSession {
    * longer; it must not change until the promise is settled.
    */
   run(data: Float32Array, count: number): Promise<Float32Array>;
+  /** Values in a row of features: what the last layer is given. */
+  readonly featureWidth: number;
+  /** Features, [count, featureWidth], of the same input as `run`'s. */
+  features(data: Float32Array, count: number): Promise<Float32Array>;
   /** Frees the native memory. The session cannot run any more. */
   release(): Promise<void>;
 }
 
 /**
  * Loads a model that `exportOnnx` wrote. Throws `model_corrupt` when ONNX Runtime cannot read it or it has no input
- * [batch, 3, side, side] and output `logits` [batch, classes].
+ * [batch, 3, side, side] and outputs `logits` [batch, classes] and `features` [batch, featureWidth].
  */
 export async function loadSession(onnxPath: string, options: SessionOptions): Promise<OnnxSession> {
   const session = await InferenceSession.create(onnxPath, {
@@ -66,7 +70,9 @@ function describe(session: InferenceSession, onnxPath: string): OnnxSession {
   const input = shapeOf(session.inputMetadata, "input");
   const output = shapeOf(session.outputMetadata, "logits");
   const [side, classes] = [input?.[2], output?.[1]];
-  if (typeof side !== "number" || typeof classes !== "number" || input?.[1] !== 3 || input[3] !== side) {
+  const featureWidth = shapeOf(session.outputMetadata, "features")?.[1];
+  const isSquare = typeof side === "number" && input?.[1] === 3 && input[3] === side;
+  if (!isSquare || typeof classes !== "number" || typeof featureWidth !== "number") {
     throw problem(
       "model_corrupt",
       `${onnxPath} has input ${JSON.stringify(input)} and logits ${JSON.stringify(output)}, ` +
@@ -74,14 +80,16 @@ function describe(session: InferenceSession, onnxPath: string): OnnxSession {
     );
   }
   const perImage = 3 * side * side;
+  const fetch = async (output: "logits" | "features", data: Float32Array, count: number) => {
+    const feed = new Tensor("float32", data.subarray(0, count * perImage), [count, 3, side, side]);
+    return (await session.run({ input: feed }, [output]))[output]!.data as Float32Array;
+  };
   return {
     side,
     classes,
-    async run(data, count) {
-      const feed = new Tensor("float32", data.subarray(0, count * perImage), [count, 3, side, side]);
-      const { logits } = await session.run({ input: feed }, ["logits"]);
-      return logits!.data as Float32Array;
-    },
+    featureWidth,
+    run: (data, count) => fetch("logits", data, count),
+    features: (data, count) => fetch("features", data, count),
     release: () => session.release(),
   };
 }

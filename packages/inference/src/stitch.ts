@@ -5,146 +5,148 @@
  * objects anew.
  */
 import { Readable } from "node:stream";
-import { CardinalError, isErrorRow, type PredictSummary, problem, type Row } from "@cardinal/contracts";
+import { safetensorsMatrixHeader } from "@cardinal/checkpoint";
+import { type ErrorRow, type PredictSummary, problem } from "@cardinal/contracts";
 import { layout, type ObjectStore } from "@cardinal/storage";
-import { formatLines, parseLines } from "./json-lines.ts";
-import { readPlan } from "./plan.ts";
+import { formatLines } from "./json-lines.ts";
+import { errorRow, failed, numbered, type Part, readPart } from "./part.ts";
+import { type PredictionPlan, readInputs, readPlan } from "./plan.ts";
+import { csvHeader, csvLines } from "./rows-csv.ts";
+import { type AccountOptions, Tally } from "./tally.ts";
 
-export interface StitchOptions {
+export interface StitchOptions extends AccountOptions {
   store: ObjectStore;
   job: string;
-  /** Id of the model that answered; its class names fix the order of `classCounts`. */
-  model: string;
-  classes: readonly string[];
-  /** When the job began, in milliseconds since the epoch: `seconds` of the summary counts from here. */
-  startedAt: number;
+  /** Why shards failed, by number: the message of the error rows of their inputs. */
+  failures?: ReadonlyMap<number, string>;
   signal?: AbortSignal;
 }
 
-/** A shard without a usable part: `images` inputs of the job from position `first` on have no row. */
+/** A shard without a usable part: `images` inputs of the job from position `first` on have no answer. */
 export interface MissingShard {
   shard: number;
   first: number;
   images: number;
-  reason: "no part" | "wrong number of rows";
+  reason: "no part" | "wrong number of rows" | "no inputs";
 }
 
 export interface StitchResult {
   /** Counts what there is: `images` is the number of rows. */
   summary: PredictSummary;
-  /** Empty when every input has its row. */
+  /** Empty when every shard has its part. */
   missing: MissingShard[];
 }
 
 /**
- * Writes `rows.jsonl` (a row for every input, in input order) and `errors.jsonl` (its error rows only) from the parts.
- * Shards without a part are left out and reported. Throws `internal_error` when the job has no plan, the store's
- * errors, and the signal's reason.
+ * Writes `rows.jsonl` and `rows.csv` (a row for every input, in input order), `errors.jsonl` (the error rows only) and,
+ * of features, `features.safetensors` and `names.jsonl` (a line for each row of the matrix) from the parts. Inputs of a shard without a part get error rows (`shard_lost`).
+ * Throws `internal_error` when the job has no plan, the store's errors, and the signal's reason.
  */
 export async function stitchParts(options: StitchOptions): Promise<StitchResult> {
   const { store, job } = options;
   const plan = await readPlan(store, job);
   if (!plan) throw problem("internal_error", `job ${job} has no complete plan to stitch`);
-  const tally = new Tally();
+  const stitch = new Stitch(options, plan);
+  const tally = new Tally(options);
   const missing: MissingShard[] = [];
-  await putStream(options, layout.rows(job), async function* () {
+  await stitch.put(layout.rows(job), async function* () {
     let first = 0;
-    for (const [shard, images] of plan.shards.entries()) {
-      const part = await readPart(options, shard);
-      const reason = part === undefined ? "no part" : part.rows.length === images ? undefined : "wrong number of rows";
+    for await (const { part, shard, images, reason } of stitch.parts()) {
       if (reason) missing.push({ shard, first, images, reason });
-      else if (part) {
-        for (const row of part.rows) tally.add(row, shard);
-        yield part.bytes;
-      }
+      yield formatLines(tally.add(part, shard));
       first += images;
     }
   });
-  await putStream(options, layout.errors(job), async function* () {
-    for (const shard of tally.shardsWithErrors) {
-      const rows = (await readPart(options, shard))?.rows ?? [];
-      yield formatLines(rows.filter(isErrorRow));
+  await stitch.put(layout.rowsCsv(job), async function* () {
+    yield csvHeader(options);
+    let answered = 0;
+    for await (const { part } of stitch.parts()) {
+      const rows = numbered(part.rows, answered);
+      answered += rows.filter((row) => !failed(row)).length;
+      yield csvLines(rows, options);
     }
   });
-  return { summary: summarise(tally, options, plan.shards.length), missing };
-}
-
-interface Part {
-  bytes: Buffer;
-  rows: Row[];
-}
-
-/** A part is held whole: the plan bounds it to some 30 MB. */
-async function readPart({ store, job, signal }: StitchOptions, shard: number): Promise<Part | undefined> {
-  signal?.throwIfAborted();
-  try {
-    const bytes = await store.read(layout.part(job, shard), { signal });
-    return { bytes, rows: parseLines(bytes) as Row[] };
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
+  await stitch.put(layout.errors(job), async function* () {
+    for await (const { part } of stitch.parts(tally.shardsWithErrors)) yield formatLines(part.rows.filter(failed));
+  });
+  if (options.output === "features") {
+    await stitch.put(layout.featureNames(job), async function* () {
+      let answered = 0;
+      for await (const { part } of stitch.parts()) {
+        const rows = numbered(part.rows, answered).filter((row) => !failed(row));
+        answered += rows.length;
+        yield formatLines(rows);
+      }
+    });
+    await stitch.put(layout.featureMatrix(job), async function* () {
+      yield safetensorsMatrixHeader(tally.succeeded, tally.width);
+      for await (const { part } of stitch.parts()) yield Buffer.from(part.features.buffer);
+    });
   }
+  return { summary: tally.summary(plan.shards.length), missing };
 }
 
-/** Stores what the generator yields as one object. Throws what the generator throws. */
-async function putStream(
-  { store, signal }: StitchOptions,
-  key: string,
-  chunks: () => AsyncGenerator<Buffer>,
-): Promise<void> {
-  let failure: { error: unknown } | undefined;
-  const source = async function* () {
+interface StitchedPart {
+  shard: number;
+  images: number;
+  part: Part;
+  reason?: MissingShard["reason"];
+}
+
+class Stitch {
+  readonly #options: StitchOptions;
+  readonly #plan: PredictionPlan;
+
+  constructor(options: StitchOptions, plan: PredictionPlan) {
+    this.#options = options;
+    this.#plan = plan;
+  }
+
+  /** The parts in order, all or those of some shards; one is in memory at a time. */
+  async *parts(shards?: ReadonlySet<number>): AsyncGenerator<StitchedPart> {
+    const { store, job, signal } = this.#options;
+    for (const [shard, images] of this.#plan.shards.entries()) {
+      if (shards && !shards.has(shard)) continue;
+      signal?.throwIfAborted();
+      const part = await readPart(store, layout.part(job, shard), signal);
+      const reason = part === undefined ? "no part" : part.rows.length === images ? undefined : "wrong number of rows";
+      if (part && !reason) yield { shard, images, part };
+      else yield { shard, images, ...(await this.#lost(shard, images, reason!)) };
+    }
+  }
+
+  /** Error rows in the place of a part. */
+  async #lost(shard: number, images: number, reason: MissingShard["reason"]) {
+    const { store, job, signal, failures } = this.#options;
+    const part: Part = { rows: [], features: new Float32Array(), width: 0, stages: {} };
+    const inputs = layout.shardInputs(job, this.#plan.cut, shard);
+    if (!(await store.stat(inputs))) return { part, reason: "no inputs" as const };
+    const message = `shard ${shard} failed for good: ${failures?.get(shard) ?? reason}`;
+    const rows = (await readInputs(store, { inputs, images }, signal)).map(
+      (input): ErrorRow => errorRow(input, { code: "shard_lost", message }),
+    );
+    return { part: { ...part, rows }, reason };
+  }
+
+  /** Stores what the generator yields as one object. Throws what the generator throws. */
+  async put(key: string, chunks: () => AsyncGenerator<Buffer>): Promise<void> {
+    const { store, signal } = this.#options;
+    let failure: { error: unknown } | undefined;
+    const source = async function* () {
+      try {
+        yield* chunks();
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    };
     try {
-      yield* chunks();
+      await store.put(key, Readable.from(source(), { objectMode: false }), { signal });
     } catch (error) {
-      failure = { error };
-      throw error;
+      // The store reports a source that failed as `upload_failed`: what it failed of says more.
+      throw failure ? failure.error : error;
     }
-  };
-  try {
-    await store.put(key, Readable.from(source(), { objectMode: false }), { signal });
-  } catch (error) {
-    // The store reports a source that failed as `upload_failed`: what it failed of says more.
-    throw failure ? failure.error : error;
   }
-}
-
-class Tally {
-  succeeded = 0;
-  failed = 0;
-  correct = 0;
-  labelled = 0;
-  readonly byClass = new Map<string, number>();
-  readonly shardsWithErrors = new Set<number>();
-
-  add(row: Row, shard: number): void {
-    if (isErrorRow(row)) {
-      this.failed++;
-      this.shardsWithErrors.add(shard);
-      return;
-    }
-    this.succeeded++;
-    this.byClass.set(row.class, (this.byClass.get(row.class) ?? 0) + 1);
-    if (row.label === undefined) return;
-    this.labelled++;
-    if (row.label === row.class) this.correct++;
-  }
-}
-
-function summarise(tally: Tally, { model, classes, startedAt }: StitchOptions, shards: number): PredictSummary {
-  const images = tally.succeeded + tally.failed;
-  const seconds = Math.max((Date.now() - startedAt) / 1000, 0.001);
-  return {
-    model,
-    images,
-    succeeded: tally.succeeded,
-    failed: tally.failed,
-    ...(tally.labelled > 0 && { accuracy: tally.correct / tally.labelled }),
-    classCounts: [...new Set(classes)].map((name) => ({ class: name, images: tally.byClass.get(name) ?? 0 })),
-    seconds,
-    imagesPerSecond: images / seconds,
-    shards,
-  };
 }
 
 /** Throws `too_many_failures` when more than `maxFailureRate` of the images have no answer. What is stored stays. */

@@ -16,6 +16,7 @@ import { exportOnnx } from "@cardinal/resnext/onnx";
 import { layout, type ObjectStore, openStore } from "@cardinal/storage";
 import { digitImages, tempDir } from "@cardinal/testing";
 import { ModelCache, type PredictShardOptions, predictShard, SessionPool } from "../src/index.ts";
+import { type PartRow, readPart } from "../src/part.ts";
 
 export const JOB = "predict-01jd0000000000000000000000";
 export const digits = Array.from({ length: 10 }, (_, digit) => `digit ${digit}`);
@@ -136,17 +137,17 @@ export async function testBench(): Promise<Bench> {
       }
       return inputs;
     },
-    async payload(inputs, { model, shard = 0, topK = 3 }) {
-      const key = layout.shardInputs(JOB, shard);
+    async payload(inputs, { model, shard = 0, topK = 3, output, redo }) {
+      const key = layout.shardInputs(JOB, "run-1", shard);
       await store.put(key, Buffer.from(inputs.map((input) => `${JSON.stringify(input)}\n`).join("")));
-      return { v: 1, job: JOB, shard, inputs: key, images: inputs.length, model, topK };
+      return { v: 1, job: JOB, shard, inputs: key, images: inputs.length, model, topK, output, ...(redo && { redo }) };
     },
     async predict(inputs, options) {
       const payload = await bench.payload(inputs, options);
       const read = blobReader(store, { memoryBytes: 1e7 });
       const emit = (event: WorkEvent) => void events.push(event);
       await predictShard({ store, models, read, batchSize: 8, emit, ...options, payload });
-      return readRows(store, layout.part(JOB, payload.shard));
+      return (await partRows(store, payload.shard)).map((row) => rowSchema.parse(row));
     },
     async [Symbol.asyncDispose]() {
       await models.close();
@@ -157,7 +158,12 @@ export async function testBench(): Promise<Bench> {
   return bench;
 }
 
-/** Rows of a part or of all, checked against the contract. */
+/** The rows of a shard's part. */
+export async function partRows(store: ObjectStore, shard = 0): Promise<PartRow[]> {
+  return (await readPart(store, layout.part(JOB, shard)))!.rows;
+}
+
+/** Rows of an object of lines, checked against the contract. */
 export async function readRows(store: ObjectStore, key: string): Promise<Row[]> {
   const lines = (await store.read(key)).toString().split("\n");
   return lines.filter((line) => line !== "").map((line) => rowSchema.parse(JSON.parse(line)));

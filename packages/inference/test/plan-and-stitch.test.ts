@@ -80,7 +80,7 @@ test("a split is cut by count, in order, without loss", async () => {
   const model = await publishModel(bench.store);
   const inputs = await bench.putDigits(23);
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
-  const plan = await planShards({ store: bench.store, payload, maxImages: 10 });
+  const plan = await planShards({ store: bench.store, cut: "run-1", payload, maxImages: 10 });
   assert.equal(plan.images, 23);
   assert.deepEqual(
     plan.shards.map(({ shard, images }) => [shard, images]),
@@ -98,13 +98,13 @@ test("a split is cut by bytes; a single large image is a shard of its own", asyn
   const model = await publishModel(bench.store);
   const inputs = await bench.putDigits(5);
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs, 300) });
-  const byTwo = await planShards({ store: bench.store, payload, maxBytes: 700 });
+  const byTwo = await planShards({ store: bench.store, cut: "run-1", payload, maxBytes: 700 });
   assert.deepEqual(
     byTwo.shards.map(({ images }) => images),
     [2, 2, 1],
   );
   const other = { ...payload, job: "predict-01jd0000000000000000000001" };
-  const byOne = await planShards({ store: bench.store, payload: other, maxBytes: 100 });
+  const byOne = await planShards({ store: bench.store, cut: "run-1", payload: other, maxBytes: 100 });
   assert.deepEqual(
     byOne.shards.map(({ images }) => images),
     [1, 1, 1, 1, 1],
@@ -117,30 +117,43 @@ test("many predictions for each image make small shards", async () => {
   const model = await publishModel(bench.store, { classes });
   const inputs = await bench.putDigits(30);
   const payload = { ...payloadOf(model, { dataset: await putSplit(bench.store, inputs) }), topK: "all" as const };
-  const plan = await planShards({ store: bench.store, payload });
+  const plan = await planShards({ store: bench.store, cut: "run-1", payload });
   assert.deepEqual(
     plan.shards.map(({ images }) => images),
     [25, 5],
   );
 });
 
-test("the cut of a complete plan is fixed, also when inputs were removed; an incomplete plan is made anew", async () => {
+test("a complete plan is kept whatever the limits of a later planner; an incomplete one is made anew", async () => {
   await using bench = await testBench();
   const model = await publishModel(bench.store);
   const inputs = await bench.putDigits(10);
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
-  const first = await planShards({ store: bench.store, payload, maxImages: 4 });
-  await bench.store.put(first.shards[0]!.inputs, Buffer.from("part of the job's record now"));
-  assert.deepEqual(await planShards({ store: bench.store, payload, maxImages: 5 }), first);
-  assert.equal((await bench.store.read(first.shards[0]!.inputs)).toString(), "part of the job's record now");
-  await bench.store.delete(first.shards[0]!.inputs);
-  assert.deepEqual(await planShards({ store: bench.store, payload, maxImages: 5 }), first);
-  assert.deepEqual(await inputsOf(bench.store, first.shards), inputs);
+  const first = await planShards({ store: bench.store, cut: "run-1", payload, maxImages: 4 });
+  assert.deepEqual(await planShards({ store: bench.store, cut: "run-2", payload, maxImages: 5 }), first);
   await bench.store.delete(layout.predictionPlan(JOB));
   assert.equal(await readPlan(bench.store, JOB), undefined);
-  const again = await planShards({ store: bench.store, payload, maxImages: 4 });
-  assert.deepEqual(again, first);
+  const again = await planShards({ store: bench.store, cut: "run-3", payload, maxImages: 5 });
+  assert.deepEqual(
+    again.shards.map(({ images }) => images),
+    [5, 5],
+  );
   assert.deepEqual(await inputsOf(bench.store, again.shards), inputs);
+});
+
+test("of planners at once with different limits one wins, and its shards are whole", async () => {
+  await using bench = await testBench();
+  const model = await publishModel(bench.store);
+  const inputs = await bench.putDigits(50);
+  const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
+  const plans = await Promise.all(
+    [3, 7, 11, 4, 9].map((maxImages, run) => planShards({ store: bench.store, cut: `run-${run}`, payload, maxImages })),
+  );
+  for (const plan of plans) assert.deepEqual(plan, plans[0]);
+  assert.deepEqual(await inputsOf(bench.store, plans[0]!.shards), inputs);
+  const folders: string[] = [];
+  for await (const folder of bench.store.listFolders(layout.allInputs(JOB))) folders.push(folder);
+  assert.deepEqual(folders, [(await readPlan(bench.store, JOB))!.cut], "the losers clean up after themselves");
 });
 
 test("a list of digests: the digest is the name, and a digest that is not there is an error row", async () => {
@@ -150,13 +163,15 @@ test("a list of digests: the digest is the name, and a digest that is not there 
   const gone = "d".repeat(64);
   await bench.store.put("uploads/list", Buffer.from(JSON.stringify([b!.sha256, gone, a!.sha256, b!.sha256])));
   const payload = payloadOf(model, { imageList: "uploads/list" });
-  const plan = await planShards({ store: bench.store, payload, maxImages: 3 });
+  const plan = await planShards({ store: bench.store, cut: "run-1", payload, maxImages: 3 });
   await predictAll(bench, payload, plan.shards);
   const { summary } = await stitchParts({
     store: bench.store,
     job: JOB,
     model,
     classes: digits,
+    topK: 2,
+    output: "classes",
     startedAt: Date.now(),
   });
   const rows = await readRows(bench.store, layout.rows(JOB));
@@ -172,13 +187,13 @@ test("a list of digests: the digest is the name, and a digest that is not there 
 test("what cannot be planned is refused", async () => {
   await using bench = await testBench();
   const model = await publishModel(bench.store);
-  const plan = (payload: PredictPayload) => planShards({ store: bench.store, payload });
+  const plan = (payload: PredictPayload) => planShards({ store: bench.store, cut: "run-1", payload });
   await assert.rejects(plan(payloadOf("mdl-none-1", { imageList: "uploads/list" })), { code: "model_not_found" });
   await assert.rejects(plan(payloadOf(model, {})), { code: "invalid_request" });
   await bench.store.put("uploads/list", Buffer.from('["../x"]'));
   await assert.rejects(plan(payloadOf(model, { imageList: "uploads/list" })), { code: "invalid_request" });
   const dataset = await putSplit(bench.store, []);
-  await assert.rejects(plan(payloadOf(model, { dataset })), { code: "split_not_found" });
+  await assert.rejects(plan(payloadOf(model, { dataset })), { code: "no_images" });
   assert.equal(await readPlan(bench.store, JOB), undefined);
 });
 
@@ -190,7 +205,7 @@ test("100,000 images are planned in seconds", async () => {
   });
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
   const start = performance.now();
-  const plan = await planShards({ store: bench.store, payload });
+  const plan = await planShards({ store: bench.store, cut: "run-1", payload });
   const seconds = (performance.now() - start) / 1000;
   assert.equal(plan.images, 100_000);
   assert.equal(plan.shards.length, 391);
@@ -205,10 +220,18 @@ test("parts become rows in input order, error rows are listed apart, and the sum
   inputs[5] = { ...inputs[5]!, sha256: await bench.putImage(Buffer.from("no image")) };
   inputs[22] = { ...inputs[22]!, sha256: "c".repeat(64) };
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
-  const { shards } = await planShards({ store: bench.store, payload, maxImages: 6 });
+  const { shards } = await planShards({ store: bench.store, cut: "run-1", payload, maxImages: 6 });
   await predictAll(bench, payload, shards.toReversed()); // shards end in any order
   const startedAt = Date.now() - 2000;
-  const result = await stitchParts({ store: bench.store, job: JOB, model, classes: digits, startedAt });
+  const result = await stitchParts({
+    store: bench.store,
+    job: JOB,
+    model,
+    classes: digits,
+    topK: 2,
+    output: "classes",
+    startedAt,
+  });
   const rows = await readRows(bench.store, layout.rows(JOB));
   assert.deepEqual(
     rows.map((row) => row.image),
@@ -223,9 +246,15 @@ test("parts become rows in input order, error rows are listed apart, and the sum
   const answers = rows.filter((row): row is ResultRow => !isErrorRow(row));
   const { summary, missing } = result;
   assert.deepEqual(missing, []);
-  const { seconds, imagesPerSecond, classCounts, ...rest } = summary;
+  const { seconds, imagesPerSecond, classCounts, confidence, stageSeconds, ...rest } = summary;
   const accuracy = answers.filter((row) => row.class === row.label).length / 21;
   assert.deepEqual(rest, { model, images: 23, succeeded: 21, failed: 2, accuracy, shards: 4 });
+  const tenths = answers.map((row) => Math.min(9, Math.floor(row.probability * 10)));
+  assert.deepEqual(
+    confidence,
+    Array.from({ length: 10 }, (_, bin) => tenths.filter((tenth) => tenth === bin).length),
+  );
+  assert.deepEqual(Object.keys(stageSeconds!).sort(), ["decode", "infer", "read", "transform"]);
   assert.deepEqual(
     classCounts.map((entry) => entry.class),
     digits,
@@ -244,31 +273,46 @@ test("shards that are lost are reported with their places, and done again they c
   const model = await publishModel(bench.store);
   const inputs = await bench.putDigits(20);
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
-  const { shards } = await planShards({ store: bench.store, payload, maxImages: 6 });
+  const { shards } = await planShards({ store: bench.store, cut: "run-1", payload, maxImages: 6 });
   await predictAll(
     bench,
     payload,
     shards.filter(({ shard }) => shard !== 1),
   );
-  const left = await unfinishedShards(bench.store, JOB, shards);
+  const left = await unfinishedShards(bench.store, JOB, shards, false);
   assert.deepEqual(
     left.map(({ shard }) => shard),
     [1],
   );
-  const short = (await bench.store.read(layout.part(JOB, 3))).toString().split("\n").slice(0, 1);
-  await bench.store.put(layout.part(JOB, 3), Buffer.from(`${short[0]}\n`));
-
-  const stitch = () => stitchParts({ store: bench.store, job: JOB, model, classes: digits, startedAt: Date.now() });
+  const stitch = () =>
+    stitchParts({
+      store: bench.store,
+      job: JOB,
+      model,
+      classes: digits,
+      topK: 2,
+      output: "classes",
+      startedAt: Date.now(),
+      failures: new Map([[1, "worker_died: again and again"]]),
+    });
   const first = await stitch();
-  assert.deepEqual(first.missing, [
-    { shard: 1, first: 6, images: 6, reason: "no part" },
-    { shard: 3, first: 18, images: 2, reason: "wrong number of rows" },
-  ]);
-  assert.equal(first.summary.images, 12);
-  const there = [...inputs.slice(0, 6), ...inputs.slice(12, 18)].map((input) => input.image);
+  assert.deepEqual(first.missing, [{ shard: 1, first: 6, images: 6, reason: "no part" }]);
+  assert.deepEqual([first.summary.images, first.summary.failed], [20, 6]);
+  const names = inputs.map((input) => input.image);
+  const shown = await readRows(bench.store, layout.rows(JOB));
   assert.deepEqual(
-    (await readRows(bench.store, layout.rows(JOB))).map((row) => row.image),
-    there,
+    shown.map((row) => row.image),
+    names,
+    "an input without an answer has an error row in its place",
+  );
+  const lost = await readRows(bench.store, layout.errors(JOB));
+  assert.deepEqual(
+    lost.map((row) => row.image),
+    names.slice(6, 12),
+  );
+  assert.deepEqual(
+    [...new Set(lost.map((row) => isErrorRow(row) && `${row.code} ${row.message}`))],
+    ["shard_lost shard 1 failed for good: worker_died: again and again"],
   );
 
   await predictAll(
@@ -289,11 +333,20 @@ test("shards that are lost are reported with their places, and done again they c
 test("a job without a plan cannot be stitched; a damaged part fails with its own error and leaves no rows", async () => {
   await using bench = await testBench();
   const model = await publishModel(bench.store);
-  const stitch = () => stitchParts({ store: bench.store, job: JOB, model, classes: digits, startedAt: Date.now() });
+  const stitch = () =>
+    stitchParts({
+      store: bench.store,
+      job: JOB,
+      model,
+      classes: digits,
+      topK: 2,
+      output: "classes",
+      startedAt: Date.now(),
+    });
   await assert.rejects(stitch(), { code: "internal_error", message: /no complete plan/ });
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, await bench.putDigits(2)) });
-  await planShards({ store: bench.store, payload });
+  await planShards({ store: bench.store, cut: "run-1", payload });
   await bench.store.put(layout.part(JOB, 0), Buffer.from('{"image":\n'));
-  await assert.rejects(stitch(), SyntaxError);
+  await assert.rejects(stitch(), { code: "internal_error", message: /is not a whole part/ });
   assert.equal(await bench.store.stat(layout.rows(JOB)), undefined);
 });

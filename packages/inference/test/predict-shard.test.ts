@@ -4,7 +4,7 @@ import { type ErrorRow, isErrorRow, problem, type ResultRow, type WorkEvent } fr
 import { blobReader } from "@cardinal/dataset";
 import { layout } from "@cardinal/storage";
 import { predictImage, predictShard } from "../src/index.ts";
-import { digits, JOB, publishModel, testBench } from "./fixture.ts";
+import { digits, JOB, partRows, publishModel, testBench } from "./fixture.ts";
 
 test("rows are one to one with the inputs, whatever the batch size", async () => {
   await using bench = await testBench();
@@ -124,14 +124,14 @@ test("names of every kind come back as they were", async () => {
   );
 });
 
-test("a shard done again writes the same bytes", async () => {
+test("a shard done again gives the same rows", async () => {
   await using bench = await testBench();
   const model = await publishModel(bench.store);
   const inputs = await bench.putDigits(20);
   await bench.predict(inputs, { model });
-  const first = await bench.store.read(layout.part(JOB, 0));
+  const first = await partRows(bench.store);
   await bench.predict(inputs, { model });
-  assert.deepEqual(await bench.store.read(layout.part(JOB, 0)), first);
+  assert.deepEqual(await partRows(bench.store), first);
 });
 
 test("the result counts what the rows say, and the events tell the course", async () => {
@@ -147,16 +147,8 @@ test("the result counts what the rows say, and the events tell the course", asyn
   const read = blobReader(bench.store, { memoryBytes: 0 });
   const emit = (event: WorkEvent) => void events.push(event);
   const result = await predictShard({ store: bench.store, payload, models: bench.models, read, batchSize: 8, emit });
-  const correct = answers.filter((row) => row.label === row.class).length;
-  const { classCounts, seconds, ...counts } = result;
-  assert.deepEqual(counts, { images: 20, succeeded: 19, failed: 1, correct, labelled: 18 });
-  assert.equal(
-    classCounts.reduce((sum, entry) => sum + entry.images, 0),
-    19,
-  );
-  for (const entry of classCounts) {
-    assert.equal(entry.images, answers.filter((row) => row.class === entry.class).length);
-  }
+  const { seconds, ...counts } = result;
+  assert.deepEqual(counts, { images: 20, succeeded: 19, failed: 1 });
   assert.ok(seconds > 0);
   assert.deepEqual(imageCounts(events), { ok: 19, error: 1 });
   const done = events.flatMap((event) => (event.type === "progress" ? [event.progress.done] : []));

@@ -182,14 +182,16 @@ export class JobQueue {
   }
 
   /**
-   * Runs a failed or cancelled job again under the same id: a new budget of attempts, the history kept. `check`, when
+   * Runs a failed or cancelled job, or a completed batch job with failed inputs, again under the same id: a new budget of attempts, the history kept. `check`, when
    * given, is asked once the job counts as open (so nothing that it uses can be deleted any more); when it throws, the
    * job fails with what was thrown, and the caller hears of it. Throws `job_not_found`, `job_not_retryable`.
    */
   async requeueEnded(id: string, check?: (job: JobRecord) => Promise<void>): Promise<JobRecord> {
     return guarded(async () => {
-      const { kind } = await this.get(id);
-      await this.#records.requeueEnded(kind, id);
+      const { kind, result } = await this.get(id);
+      // A completed batch job without an answer for some inputs: these alone are run again.
+      const hasFailures = kind === "predict" && Number(result?.failed) > 0;
+      await this.#records.requeueEnded(kind, id, hasFailures);
       const job = await this.get(id);
       try {
         await check?.(job);

@@ -9,7 +9,8 @@ interface Policy {
   backoffMs: number;
   /**
    * How often a job may be taken from a worker that went silent. BullMQ counts these apart from `attempts`. Training
-   * resumes from its checkpoint, so it may lose many workers; a shard that kills worker after worker must end.
+   * resumes from its checkpoint, so it may lose many workers. So may a shard: each one that it kills halves the images
+   * among which the killer is looked for (packages/inference/src/killer-search.ts).
    */
   lostWorkers: number;
 }
@@ -19,7 +20,7 @@ export const policies: Record<QueueName, Policy> = {
   ingest: { attempts: 3, backoffMs: 1_000, lostWorkers: 5 },
   import: { attempts: 3, backoffMs: 1_000, lostWorkers: 3 },
   predict: { attempts: 3, backoffMs: 1_000, lostWorkers: 20 },
-  shard: { attempts: 3, backoffMs: 1_000, lostWorkers: 3 },
+  shard: { attempts: 3, backoffMs: 1_000, lostWorkers: 20 },
   image: { attempts: 1, backoffMs: 0, lostWorkers: 0 },
 };
 

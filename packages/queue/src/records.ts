@@ -60,7 +60,7 @@ export interface Work {
 }
 
 export interface PastEnd {
-  state: "failed" | "cancelled";
+  state: "failed" | "cancelled" | "completed";
   finishedAt: Date;
   attempts: number;
   error?: ProblemRecord;
@@ -282,10 +282,11 @@ export class JobRecords {
   }
 
   /**
-   * A job that failed or was cancelled waits again with a new budget of attempts; its id, its fence and its history go
-   * on. Gives the state before. Throws `job_not_found`, `job_not_retryable`.
+   * A job that failed or was cancelled (with `completed` one that was completed, too) waits again with a new budget of
+   * attempts; its id, its fence and its history go on. Gives the state before. Throws `job_not_found`,
+   * `job_not_retryable`.
    */
-  async requeueEnded(kind: JobKind, id: string): Promise<"failed" | "cancelled"> {
+  async requeueEnded(kind: JobKind, id: string, completed: boolean): Promise<PastEnd["state"]> {
     const keys = this.#keys;
     const before = await this.#redis.cardinalRequeueEnded(
       keys.job(id),
@@ -294,8 +295,10 @@ export class JobRecords {
       keys.waiting(kind),
       id,
       Date.now(),
+      completed ? "1" : "0",
     );
     if (before === "failed" || before === "cancelled") return before;
+    if (before === "completed" && completed) return before;
     if (before === "missing") throw problem("job_not_found", `there is no job ${id}`);
     throw problem("job_not_retryable", `job ${id} is ${before}: only what failed or was cancelled can be retried`, {
       state: before,
@@ -319,6 +322,11 @@ export class JobRecords {
     if (outcome === "ok") return;
     if (outcome === "missing") throw problem("job_not_found", `there is no job ${id}`);
     throw problem("job_not_finished", `job ${id} is ${outcome}: cancel it first`, { state: outcome });
+  }
+
+  /** Before a plan's shards are added: those of an earlier plan no longer count. */
+  async forgetShards(id: string): Promise<void> {
+    await this.#redis.del(this.#keys.shards(id));
   }
 
   /** Counts the images of a finished shard, once. */

@@ -19,6 +19,12 @@ export interface ShardRun {
   payload: ShardPayload;
   signal: AbortSignal;
   stopReason(): StopReason | undefined;
+  /** What an earlier run of the shard, maybe of another worker, has saved. */
+  saved: unknown;
+  /** Workers that went silent with the shard so far. */
+  lostWorkers: number;
+  /** Keeps a small JSON object for the next run, in the shard's queue entry. */
+  save(state: Record<string, unknown>): Promise<void>;
 }
 
 export interface ShardWorkerOptions {
@@ -41,7 +47,15 @@ export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerO
     const unwatch = watch(stop, isWanted, events.error);
     const began = performance.now();
     try {
-      await options.handle({ payload, signal: stop.signal, stopReason: () => stop.reason });
+      await options.handle({
+        payload,
+        signal: stop.signal,
+        stopReason: () => stop.reason,
+        // BullMQ begins with 0.
+        saved: typeof job.progress === "object" ? job.progress : undefined,
+        lostWorkers: job.stalledCounter,
+        save: (state) => job.updateProgress(state),
+      });
       const seconds = (performance.now() - began) / 1000;
       consumer.speeds.worked({ sort: `shard:${payload.model}`, amount: payload.images }, seconds);
       await records.shardDone(payload.job, payload.shard, payload.images);

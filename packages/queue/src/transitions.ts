@@ -4,10 +4,10 @@
  *   waiting ──claim──> active ──finish──> completed | failed
  *      ^                 │ │
  *      ├── requeue ──────┘ └──cancel──> cancelled <──cancel── waiting
- *      └── requeueEnded (somebody asks for a retry) ── failed | cancelled
+ *      └── requeueEnded (somebody asks for a retry) ── failed | cancelled | completed with failed inputs
  *
  * Invariants:
- * - `completed` is never left, `failed` and `cancelled` only by `requeueEnded`, which keeps how the job had ended in
+ * - An end state is left by `requeueEnded` only (`completed` when inputs of the job failed), which keeps how the job had ended in
  *   `history` and gives it a new budget: `attemptsBefore` are the attempts that no longer count against it.
  * - `fence` grows with every claim and every `requeueEnded`. A worker whose fence is not the record's has been replaced:
  *   whatever it wants to write is refused, so a job has one writer even when BullMQ hands it out twice.
@@ -153,21 +153,22 @@ close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
 return r[1]`,
   },
   /**
-   * KEYS job jobs open waiting; ARGV id now. A failed or cancelled job waits again, as one that has not begun: nothing of
-   * it is planned, sealed or parked. Its progress and its finished shards stay. Gives the state before, or 'missing'.
+   * KEYS job jobs open waiting; ARGV id now completed. A failed or cancelled job (or, `completed` being 1, a completed
+   * one) waits again, as one that has not begun: nothing of it is planned, sealed or parked. Its progress and its finished
+   * shards stay. Gives the state before, or 'missing'.
    */
   cardinalRequeueEnded: {
     numberOfKeys: 4,
     lua: `${TOUCH}
 local r = redis.call('HMGET', KEYS[1], 'state', 'finishedAt', 'attempts', 'error', 'history', 'createdAt')
 if not r[1] then return 'missing' end
-if r[1] ~= 'failed' and r[1] ~= 'cancelled' then return r[1] end
+if r[1] ~= 'failed' and r[1] ~= 'cancelled' and not (r[1] == 'completed' and ARGV[3] == '1') then return r[1] end
 local past = '{"state":"' .. r[1] .. '","finishedAt":' .. r[2] .. ',"attempts":' .. r[3]
 if r[4] then past = past .. ',"error":' .. r[4] end
 past = past .. '}'
 if r[5] then past = r[5] .. ',' .. past end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[2], 'attemptsBefore', r[3], 'history', past)
-redis.call('HDEL', KEYS[1], 'finishedAt', 'result', 'error', 'planned', 'parked', 'sealed', 'retryAt')
+redis.call('HDEL', KEYS[1], 'startedAt', 'finishedAt', 'result', 'error', 'planned', 'parked', 'sealed', 'retryAt')
 redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('PERSIST', KEYS[1])
 redis.call('ZADD', KEYS[2], r[6], ARGV[1])

@@ -55,6 +55,8 @@ export interface JobRun<K extends JobKind> {
   fence: number;
   /** How often the job was begun, this run included; a run after a drain is not counted. */
   attempts: number;
+  /** Somebody asked for the job to be run again after it had ended. */
+  isRetry: boolean;
   /** When the job's first run began. */
   startedAt: Date;
   /** Aborts when the run must end; `stopReason` says why. */
@@ -130,6 +132,7 @@ class JobRunner<K extends JobKind> {
   readonly #stop: RunStop;
   readonly #progress: ProgressWriter;
   readonly #began = performance.now();
+  #isRetry = false;
 
   constructor(
     consumer: QueueConsumer,
@@ -169,16 +172,26 @@ class JobRunner<K extends JobKind> {
     const payload = payloadSchemas[this.#options.kind].parse(this.#job.data) as Payloads[K];
     let shardsDone: ShardFailure[] | undefined;
     if (this.#claim.planned) shardsDone = await this.#waitForShards();
+    else this.#isRetry = ((await this.#consumer.records.get(this.#job.id!))?.history.length ?? 0) > 0;
     let outcome = await this.#options.handle(this.#jobRun(payload, shardsDone));
     if ("shards" in outcome) {
-      await addShards(this.#consumer, this.#job, outcome.shards, outcome.priority);
-      await this.#write({ planned: "1", total: outcome.images });
-      this.#tell("info", "planned", { shards: outcome.shards.length, images: outcome.images });
+      await this.#addShards(outcome);
       shardsDone = await this.#waitForShards();
       outcome = await this.#options.handle(this.#jobRun(payload, shardsDone));
     }
     if ("shards" in outcome) throw problem("internal_error", "a job was planned twice");
     await this.#finish(outcome);
+  }
+
+  /** Shards may be done before the last is added: what counts them is made ready first. */
+  async #addShards({ shards, images, priority }: Extract<Outcome, { shards: unknown }>): Promise<void> {
+    const left = shards.reduce((sum, shard) => sum + shard.images, 0);
+    const outcome = await this.#write({ total: images, done: images - left });
+    if (outcome !== "ok") throw problem("fenced", `the run may not go on: ${outcome}`);
+    await this.#consumer.records.forgetShards(this.#job.id!);
+    await addShards(this.#consumer, this.#job, shards, priority);
+    await this.#write({ planned: "1" });
+    this.#tell("info", "planned", { shards: shards.length, images });
   }
 
   /** Ends this run (by `WaitingChildrenError`) while shards are open; gives those that failed when all have ended. */
@@ -261,6 +274,7 @@ class JobRunner<K extends JobKind> {
       payload,
       fence: this.#claim.fence,
       attempts: this.#claim.attempts,
+      isRetry: this.#isRetry,
       startedAt: this.#claim.startedAt,
       signal: this.#stop.signal,
       stopReason: () => this.#stop.reason,

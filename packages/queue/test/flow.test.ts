@@ -70,6 +70,29 @@ test("a predict job waits for its shards, counts them once, and ends with what f
   assert.equal(runs.length, 13, "12 shards and one second try");
 });
 
+test("a shard's next run sees what the one before has saved", async () => {
+  await using bench = await openBench(redis);
+  const { job } = await enqueue(bench.queue, "predict", predictPayload());
+  const parent = predictWorker(bench, 1);
+  const saved: unknown[] = [];
+  const shards = createShardWorker(bench.consumer, {
+    concurrency: 1,
+    events: recordedEvents(),
+    handle: async (run) => {
+      saved.push({ saved: run.saved, lostWorkers: run.lostWorkers });
+      await run.save({ done: saved.length });
+      if (saved.length < 3) throw problem("store_timeout", "slow");
+    },
+  });
+  await ended(bench, job.id);
+  await parent.close();
+  await shards.close();
+  assert.deepEqual(
+    saved,
+    [undefined, { done: 1 }, { done: 2 }].map((each) => ({ saved: each, lostWorkers: 0 })),
+  );
+});
+
 test("a small job behind a huge one of the same priority ends early", async () => {
   await using bench = await openBench(redis);
   const order: string[] = [];

@@ -4,6 +4,7 @@
  * Every variable is declared here with a description, so that the README's table can be compared with the source.
  */
 import { availableParallelism } from "node:os";
+import { keyPrefixSchema, OWN_FOLDERS } from "@cardinal/contracts";
 import { z } from "zod";
 
 export interface Variable<T> {
@@ -56,6 +57,20 @@ const oneOf = <const T extends string>(fallback: T, choices: readonly T[]) =>
       return z.NEVER;
     });
 
+/** A folder of the store that is not one of Cardinal's own. */
+const folder = (fallback: string) =>
+  z
+    .string()
+    .optional()
+    .transform((value, context) => {
+      if (value === undefined || value === "") return fallback;
+      const isOwn = OWN_FOLDERS.includes(value.split("/", 1)[0]!);
+      if (keyPrefixSchema.safeParse(value).success && value.endsWith("/") && !isOwn) return value;
+      const why = isOwn ? "must not be one of Cardinal's own folders" : "must be a folder of the store such as inbox/";
+      context.addIssue({ code: "custom", message: `${why}, not "${value}"` });
+      return z.NEVER;
+    });
+
 const variable = <T>(
   schema: z.ZodType<T, string | undefined>,
   shown: string,
@@ -79,6 +94,11 @@ export const commonVariables = {
     whole(20_000, 10, 3_600_000),
     "20000",
     "Longest time without a byte from or to the S3 server, in milliseconds",
+  ),
+  PREDICT_PREFIX_AREA: variable(
+    folder("inbox/"),
+    "inbox/",
+    "Folder of the store below which the `prefix` of a predict job must lie; none of Cardinal's own",
   ),
   IMPORT_ALLOWED_HOSTS: variable(
     text(""),

@@ -45,10 +45,20 @@ export const layout = {
   predictionPlan: (job: string) => `predictions/${job}/plan.json`,
   predictionImages: (job: string) => `predictions/${job}/images.json`,
   allInputs: (job: string) => `predictions/${job}/inputs/`,
-  shardInputs: (job: string, shard: number) => `predictions/${job}/inputs/${number(shard)}.jsonl`,
+  /** Inputs of one planner (`cut`): of several that plan at once, one wins, and its plan names its cut. */
+  cutInputs: (job: string, cut: string) => `predictions/${job}/inputs/${cut}/`,
+  shardInputs: (job: string, cut: string, shard: number) => `predictions/${job}/inputs/${cut}/${number(shard)}.jsonl`,
   allParts: (job: string) => `predictions/${job}/parts/`,
-  part: (job: string, shard: number) => `predictions/${job}/parts/${number(shard)}.jsonl`,
+  part: (job: string, shard: number) => `predictions/${job}/parts/${number(shard)}`,
+  /** Parts of a part, while an image that kills the process is looked for. */
+  allPieces: (job: string) => `predictions/${job}/pieces/`,
+  pieces: (job: string, shard: number) => `predictions/${job}/pieces/${number(shard)}/`,
+  piece: (job: string, shard: number, first: number, count: number) =>
+    `predictions/${job}/pieces/${number(shard)}/${number(first)}-${number(count)}`,
   rows: (job: string) => `predictions/${job}/rows.jsonl`,
+  rowsCsv: (job: string) => `predictions/${job}/rows.csv`,
+  featureNames: (job: string) => `predictions/${job}/names.jsonl`,
+  featureMatrix: (job: string) => `predictions/${job}/features.safetensors`,
   errors: (job: string) => `predictions/${job}/errors.jsonl`,
 
   /** Features by backbone, by view (transform and augmentation), and in segments by their own digest. */

@@ -44,7 +44,12 @@ export function modelRoutes({ store, queue }: ApiContext): Router {
     const file = modelFileSchema.safeParse(request.params.file);
     if (!file.success) throw problem("not_found", `a model's files are ${modelFileSchema.options.join(", ")}`);
     response.attachment(file.data);
-    await sendObject(store, layout.modelFile(id, file.data), request, response, CONTENT_TYPES[file.data]);
+    await sendObject(
+      store,
+      { key: layout.modelFile(id, file.data), contentType: CONTENT_TYPES[file.data] },
+      request,
+      response,
+    );
   });
   return router;
 }

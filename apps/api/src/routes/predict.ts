@@ -1,6 +1,7 @@
 /** `POST /v1/predict`: a batch job. `POST /v1/predict/image`: one image, answered at once. */
 import { resolveModel } from "@cardinal/checkpoint";
 import {
+  assertPrefixAllowed,
   PAYLOAD_VERSION,
   type PredictPayload,
   type PredictRequest,
@@ -10,7 +11,7 @@ import {
 } from "@cardinal/contracts";
 import { readDataset } from "@cardinal/dataset/catalog";
 import { JobQueue } from "@cardinal/queue";
-import { layout } from "@cardinal/storage";
+import { layout, type ObjectStore } from "@cardinal/storage";
 import { type Request, type Response, Router } from "express";
 import { ulid } from "ulid";
 import { z } from "zod";
@@ -37,7 +38,7 @@ export function predictRoutes(context: ApiContext): Router {
       priority: wanted.priority,
       idempotencyKey: idempotencyKeyOf(request),
       confirm: (job) => requireUsable(context.store, job),
-      work: { sort: `shard:${payload.model}`, amount: images },
+      ...(images !== undefined && { work: { sort: `shard:${payload.model}`, amount: images } }),
     });
     await answerAccepted(response, queue, job);
   });
@@ -51,24 +52,29 @@ function shown({ images, ...wanted }: PredictRequest, { model, dataset }: Predic
   return { ...wanted, model, ...(dataset && { dataset }), ...(images && { images: images.length }) };
 }
 
-/** Names become ids and versions now, so that a job means tomorrow what it means today. `images`: how many. */
+/** Names become ids and versions now, so that a job means tomorrow what it means today. `images`: how many, if known. */
 async function pinPayload(
-  { store }: ApiContext,
+  { store, prefixArea }: ApiContext,
   id: string,
   wanted: PredictRequest,
-): Promise<{ payload: PredictPayload; images: number }> {
+): Promise<{ payload: PredictPayload; images?: number }> {
   const common = {
     v: PAYLOAD_VERSION,
     job: id,
     model: await resolveModel(store, wanted.model),
     topK: wanted.topK,
     maxFailureRate: wanted.maxFailureRate,
+    output: wanted.output,
     priority: wanted.priority,
   } as const;
   if (wanted.images) {
     const imageList = layout.predictionImages(id);
     await store.put(imageList, Buffer.from(JSON.stringify(wanted.images)));
     return { payload: { ...common, imageList }, images: wanted.images.length };
+  }
+  if (wanted.prefix !== undefined) {
+    await refuseEmpty(store, wanted.prefix, prefixArea);
+    return { payload: { ...common, prefix: wanted.prefix } };
   }
   const dataset = await readDataset(store, wanted.dataset!.name, wanted.dataset!.version);
   const { splits } = dataset.report;
@@ -81,6 +87,15 @@ async function pinPayload(
   }
   const payload = { ...common, dataset: { name: dataset.name, version: dataset.version, split } };
   return { payload, images: splits[split] };
+}
+
+/** Throws `prefix_not_allowed`, or `no_images` when no key begins so now. */
+async function refuseEmpty(store: ObjectStore, prefix: string, area: string): Promise<void> {
+  assertPrefixAllowed(prefix, area);
+  for await (const _ of store.list(prefix)) return;
+  throw problem("no_images", `no object of the store has a key that begins with ${JSON.stringify(prefix)}`, {
+    path: "prefix",
+  });
 }
 
 async function answerImage(context: ApiContext, request: Request, response: Response): Promise<void> {

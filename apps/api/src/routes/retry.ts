@@ -1,4 +1,7 @@
-/** `POST /v1/jobs/:id/retry`: a failed or cancelled job runs again, while what it was given is still there. */
+/**
+ * `POST /v1/jobs/:id/retry`: a failed or cancelled job, or a batch job with failed inputs, runs again, while what it was
+ * given is still there.
+ */
 import { type ImportPayload, type IngestPayload, type PredictPayload, problem } from "@cardinal/contracts";
 import type { JobRecord } from "@cardinal/queue";
 import type { ObjectStore } from "@cardinal/storage";
