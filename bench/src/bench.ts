@@ -30,6 +30,8 @@ export interface Bench {
   title: string;
   /** Turns for each contestant unless the command line says otherwise. */
   rounds: number;
+  /** It has no peer in Python: `python` is empty. */
+  withoutPeer?: true;
   run(context: BenchContext): Promise<Outcome>;
 }
 

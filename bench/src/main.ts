@@ -13,10 +13,12 @@ import { forward } from "./forward/bench.ts";
 import { describeMachine } from "./machine.ts";
 import { peerPython } from "./peer-python.ts";
 import { preprocess } from "./preprocess/bench.ts";
+import { queue } from "./queue/bench.ts";
 import { resultFile, table } from "./report.ts";
+import { scale } from "./scale/bench.ts";
 import { trainStep } from "./train-step/bench.ts";
 
-const BENCHES: Record<string, Bench> = { forward, preprocess, "train-step": trainStep };
+const BENCHES: Record<string, Bench> = { forward, preprocess, "train-step": trainStep, scale, queue };
 
 function usage(): string {
   const list = Object.entries(BENCHES).map(([name, { title }]) => `  ${name.padEnd(12)} ${title}`);
@@ -47,7 +49,7 @@ async function measure({ name, bench, json, rounds }: Arguments): Promise<void> 
   const say = (line: string) => console.error(line);
   const folder = await mkdtemp(path.join(tmpdir(), "cardinal-bench-"));
   try {
-    const outcome = await bench.run({ rounds, python: await peerPython(say), folder, say });
+    const outcome = await bench.run({ rounds, python: bench.withoutPeer ? "" : await peerPython(say), folder, say });
     const machine = complete(outcome.versions);
     console.log(table(name, machine, outcome));
     if (json !== undefined)

@@ -1,12 +1,13 @@
 /** The parts of a batch prediction that need no network: planning, searching, stitching. Loads no native engine. */
 export { joinPieces } from "./join-pieces.ts";
 export { type KillerSearch, MAX_DEATHS, predictAround, type ShardVerbs } from "./killer-search.ts";
-export { type Part, readPart } from "./part.ts";
+export { formatPart, type Part, type PartRow, readPart } from "./part.ts";
 export {
   type PlannedShard,
   type PlanOptions,
   type PredictionPlan,
   planShards,
+  readInputs,
   readPlan,
   type UnfinishedShard,
   unfinishedShards,

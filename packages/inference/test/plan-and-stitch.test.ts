@@ -197,7 +197,7 @@ test("what cannot be planned is refused", async () => {
   assert.equal(await readPlan(bench.store, JOB), undefined);
 });
 
-test("100,000 images are planned in seconds", async () => {
+test("100,000 images are planned in seconds, and only some of them are in memory at a time", async () => {
   await using bench = await testBench();
   const model = await publishModel(bench.store);
   const inputs = Array.from({ length: 100_000 }, (_, i) => {
@@ -205,7 +205,15 @@ test("100,000 images are planned in seconds", async () => {
   });
   const payload = payloadOf(model, { dataset: await putSplit(bench.store, inputs) });
   const start = performance.now();
+  const before = process.memoryUsage().rss;
+  let most = before;
+  const timer = setInterval(() => {
+    most = Math.max(most, process.memoryUsage.rss());
+  }, 20);
   const plan = await planShards({ store: bench.store, cut: "run-1", payload });
+  clearInterval(timer);
+  const grown = (most - before) / 2 ** 20;
+  assert.ok(grown < 200, `planning took ${grown.toFixed(0)} MB`);
   const seconds = (performance.now() - start) / 1000;
   assert.equal(plan.images, 100_000);
   assert.equal(plan.shards.length, 391);

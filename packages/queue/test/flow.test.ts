@@ -134,6 +134,35 @@ test("a small job behind a huge one of the same priority ends early", async () =
   );
 });
 
+test("shards of a job of a lower priority number go before all of another's", async () => {
+  await using bench = await openBench(redis);
+  const order: string[] = [];
+  const parent = createWorker(bench.consumer, {
+    kind: "predict",
+    concurrency: 2,
+    events: recordedEvents(),
+    handle: async (run): Promise<Outcome> => {
+      if (run.shardsDone) return { result: {} };
+      const { job, priority } = run.payload;
+      return { shards: shardsOf(job, 5), images: 50, priority };
+    },
+  });
+  const waiting = async () => (await bench.queue.depths()).shard.waiting;
+  const usual = await enqueue(bench.queue, "predict", predictPayload());
+  await waitFor(async () => (await waiting()) === 5, { what: "the usual job's shards" });
+  const urgent = await enqueue(bench.queue, "predict", { ...predictPayload(), priority: 99 });
+  await waitFor(async () => (await waiting()) === 10, { what: "the urgent job's shards" });
+  const shards = createShardWorker(bench.consumer, {
+    concurrency: 1,
+    events: recordedEvents(),
+    handle: async ({ payload }) => void order.push(payload.job),
+  });
+  await ended(bench, usual.job.id);
+  await parent.close();
+  await shards.close();
+  assert.deepEqual(order, [...new Array(5).fill(urgent.job.id), ...new Array(5).fill(usual.job.id)]);
+});
+
 test("cancelling a predict job drops the shards that have not begun", async () => {
   await using bench = await openBench(redis);
   const { job } = await enqueue(bench.queue, "predict", predictPayload());
