@@ -41,11 +41,15 @@ test("a cold model answers model_warming at once, a warm one between two batches
   const long = Array.from({ length: 40 }, () => inputs).flat();
   const shard = await bench.payload(long, { model });
   let done = 0;
-  const predicting = child.run("shard", shard, {
-    onEvent: (event: WorkEvent) => {
-      if (event.type === "progress") done = event.progress.done;
+  const predicting = child.run(
+    "shard",
+    { payload: shard },
+    {
+      onEvent: (event: WorkEvent) => {
+        if (event.type === "progress") done = event.progress.done;
+      },
     },
-  });
+  );
   await waitFor(() => done > 0, { what: "the shard to run" });
   for (let i = 0; i < 5; i++) assert.deepEqual(await ask(`image-${5 + i}`), first);
   assert.ok(done < long.length, "the shard was still running");

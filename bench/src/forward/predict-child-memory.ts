@@ -40,7 +40,7 @@ export async function predictChildPeakRssMb(options: ChildOptions): Promise<numb
   });
   try {
     const payload = await shard(store, await publish(store, model));
-    await child.run("shard", payload);
+    await child.run("shard", { payload });
     const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
     return (Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]) * 1024) / 1e6;
   } finally {

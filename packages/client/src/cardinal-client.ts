@@ -64,6 +64,9 @@ async function fileSource(path: string): Promise<ArchiveSource> {
   return { stream: blob.stream() as ReadableStream<Uint8Array>, bytes: blob.size };
 }
 
+/** `names`, `safetensors` and `npy` are of jobs with `output: "features"`. */
+export type ResultFormat = "jsonl" | "csv" | "names" | "safetensors" | "npy";
+
 export class CardinalClient {
   readonly #connection: Connection;
 
@@ -187,7 +190,7 @@ export class CardinalClient {
   }
 
   /** Its rows as bytes: JSON lines or CSV. */
-  results(id: string, format: "jsonl" | "csv"): Promise<ReadableStream<Uint8Array>> {
+  results(id: string, format: ResultFormat): Promise<ReadableStream<Uint8Array>> {
     return this.#stream(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } });
   }
 

@@ -11,7 +11,9 @@
  * - Whatever is decided is saved before the next range is begun: a worker that takes the shard over goes on there. A
  *   worker that died with the child counts as a death of the range that it was at.
  * - done + killers + pending are all inputs of the shard, each once, in order.
- * - A model that cannot be loaded is no image's fault: before the first halving the model is loaded without an image.
+ * - A model that cannot be loaded is no image's fault: after a death, the model is loaded without an image unless that
+ *   or a range has gone well before (`proven`). When the process dies of that, the shard fails with the death's own
+ *   error, which uses an attempt.
  * - After `MAX_DEATHS` the shard fails for good (`job_lost`): it is not a few images then.
  */
 import { CardinalError, type ProblemCode, problem } from "@cardinal/contracts";
@@ -33,6 +35,8 @@ export const killerSearchSchema = z.strictObject({
   deaths: z.int(),
   /** Deaths of the first pending range, when it is a single image. */
   alone: z.int(),
+  /** The process can live: the model was loaded, or a range was predicted. */
+  proven: z.boolean(),
   /** How many workers had been lost when this was saved. */
   lostWorkers: z.int(),
   joined: z.boolean(),
@@ -72,6 +76,7 @@ export async function predictAround(verbs: ShardVerbs): Promise<boolean> {
       search.done.push(range);
       search.pending.shift();
       search.alone = 0;
+      search.proven = true;
     } catch (error) {
       if (!isDeath(error)) throw error;
       await onDeath(verbs, search, error.code);
@@ -98,6 +103,7 @@ async function begin(verbs: ShardVerbs): Promise<KillerSearch | undefined> {
     killers: [],
     deaths: 0,
     alone: 0,
+    proven: false,
     lostWorkers,
     joined: false,
   };
@@ -124,7 +130,6 @@ async function onDeath(verbs: ShardVerbs, search: KillerSearch, code: string): P
       `the process died ${search.deaths} times with inputs of this shard (${code} at the last)`,
     );
   }
-  const isFirst = search.deaths === 1;
   if (range.count > 1) {
     const half = Math.ceil(range.count / 2);
     const [first, second] = [
@@ -137,7 +142,8 @@ async function onDeath(verbs: ShardVerbs, search: KillerSearch, code: string): P
     search.pending.shift();
     search.alone = 0;
   }
-  if (!isFirst) return;
+  if (search.proven) return;
   await verbs.save(search);
   await verbs.predict({ first: 0, count: 0 });
+  search.proven = true;
 }

@@ -173,11 +173,23 @@ test("a shard that kills with most of its images fails for good, within bounds",
 test("a model that kills the process when it is loaded is no image's fault", async () => {
   const shard = new Shard(256, () => true);
   const verbs = shard.verbs();
+  let deaths = 0;
   const predict = async () => {
+    deaths++;
     throw problem("worker_died", "compute process ended with SIGKILL");
   };
-  await assert.rejects(predictAround({ ...verbs, predict }), { code: "worker_died", retryable: true });
+  // Each attempt of the shard begins where the last one ended, and costs two deaths.
+  for (const attempt of [1, 2, 3]) {
+    const again = { ...verbs, saved: shard.saved, predict };
+    await assert.rejects(predictAround(again), { code: "worker_died", retryable: true });
+    assert.equal(deaths, 2 * attempt);
+  }
   assert.equal(shard.joined, undefined);
+  const healed = new Shard(256, () => false);
+  healed.saved = shard.saved;
+  await healed.run();
+  assertCovers(healed);
+  assert.deepEqual(healed.joined!.killers, []);
 });
 
 test("trouble that is not a death is thrown, and the search goes on from there", async () => {

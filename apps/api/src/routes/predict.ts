@@ -64,7 +64,8 @@ async function pinPayload(
     model: await resolveModel(store, wanted.model),
     topK: wanted.topK,
     maxFailureRate: wanted.maxFailureRate,
-    output: wanted.output,
+    // Left out where it says nothing: workers of before do not know it.
+    ...(wanted.output === "features" && { output: wanted.output }),
     priority: wanted.priority,
   } as const;
   if (wanted.images) {
