@@ -3,6 +3,7 @@ export {
   CardinalClient,
   type ImportBody,
   type PredictBody,
+  type ResultFormat,
   type TrainBody,
   type UploadOptions,
 } from "./cardinal-client.ts";

@@ -122,7 +122,7 @@ export class JobQueue {
         keyDigest: sha256(`${kind}\n${options.idempotencyKey}`),
         requestDigest: sha256(JSON.stringify(options.asked ?? options.request)),
       };
-      const { outcome, id } = await this.#records.create({
+      const made = await this.#records.create({
         id: parsed.job,
         kind,
         request: options.request,
@@ -131,19 +131,18 @@ export class JobQueue {
         ...(options.work && { work: options.work }),
         ...(idempotency && { idempotency }),
       });
-      if (outcome === "conflict") {
-        throw problem("idempotency_conflict", "the Idempotency-Key was used with another request", { job: id });
+      if (made.outcome === "conflict") {
+        throw problem("idempotency_conflict", "the Idempotency-Key was used with another request", { job: made.id });
       }
-      if (outcome === "created") {
-        await options.confirm?.({ id, kind, payload: parsed }).catch(async (error) => {
-          await this.#records.forget(kind, id, false);
-          throw error;
-        });
-        await this.#add(kind, id, parsed, options.priority);
-      }
-      const job = await this.#records.get(id);
-      if (!job) throw problem("internal_error", `job ${id} vanished while it was accepted`);
-      return { job, created: outcome === "created" };
+      if (made.outcome !== "created") return { job: await this.get(made.id), created: false };
+      const { id } = made.record;
+      await options.confirm?.({ id, kind, payload: parsed }).catch(async (error) => {
+        await this.#records.forget(kind, id, false);
+        throw error;
+      });
+      await this.#add(kind, id, parsed, options.priority);
+      // As it was accepted; a worker may have begun it by now.
+      return { job: made.record, created: true };
     });
   }
 

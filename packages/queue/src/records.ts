@@ -106,9 +106,24 @@ export class JobRecords {
   }
 
   /** `known`: the same request came before under the same Idempotency-Key; `id` is the job of then. */
-  async create(job: NewJob): Promise<{ outcome: "created" | "known" | "conflict"; id: string }> {
+  async create(
+    job: NewJob,
+  ): Promise<{ outcome: "created"; record: JobRecord } | { outcome: "known" | "conflict"; id: string }> {
     const now = Date.now();
     const keys = this.#keys;
+    const values: Record<string, string | number> = {
+      kind: job.kind,
+      state: "waiting",
+      request: JSON.stringify(job.request),
+      payload: JSON.stringify(job.payload),
+      priority: job.priority,
+      attempts: 0,
+      fence: 0,
+      rev: 1,
+      createdAt: now,
+      waitingSince: now,
+      ...(job.work && { work: JSON.stringify(job.work) }),
+    };
     const [outcome, id] = await this.#redis.cardinalCreate(
       keys.job(job.id),
       keys.jobs,
@@ -119,21 +134,11 @@ export class JobRecords {
       now,
       job.idempotency?.requestDigest ?? "",
       IDEMPOTENCY_SECONDS,
-      ...fields({
-        kind: job.kind,
-        state: "waiting",
-        request: JSON.stringify(job.request),
-        payload: JSON.stringify(job.payload),
-        priority: job.priority,
-        attempts: 0,
-        fence: 0,
-        rev: 1,
-        createdAt: now,
-        waitingSince: now,
-        ...(job.work && { work: JSON.stringify(job.work) }),
-      }),
+      ...fields(values),
     );
-    return { outcome, id };
+    if (outcome !== "created") return { outcome, id };
+    const hash = Object.fromEntries(Object.entries(values).map(([field, value]) => [field, String(value)]));
+    return { outcome, record: parseRecord(id, hash)! };
   }
 
   async get(id: string): Promise<JobRecord | undefined> {

@@ -80,7 +80,7 @@ test("only an ended job can be forgotten; its Idempotency-Key makes a new job th
   await assert.rejects(bench.queue.get(job.id), { code: "job_not_found" });
   await assert.rejects(bench.queue.forget(job.id), { code: "job_not_found" });
   await assert.rejects(bench.queue.forget(JobQueue.newId("train")), { code: "job_not_found" });
-  assert.deepEqual(await bench.queue.list({ limit: 10 }), []);
+  assert.deepEqual(await bench.queue.list({ limit: 10 }), { jobs: [] });
   const again = await enqueue(bench.queue, "ingest", ingestPayload(), "once");
   assert.deepEqual([again.created, again.job.id === job.id], [true, false]);
 });

@@ -2,6 +2,7 @@
 import { resolveModel } from "@cardinal/checkpoint";
 import {
   assertPrefixAllowed,
+  type DatasetReference,
   PAYLOAD_VERSION,
   type PredictPayload,
   type PredictRequest,
@@ -9,7 +10,6 @@ import {
   problem,
   topKSchema,
 } from "@cardinal/contracts";
-import { readDataset } from "@cardinal/dataset/catalog";
 import { JobQueue } from "@cardinal/queue";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import { type Request, type Response, Router } from "express";
@@ -17,6 +17,7 @@ import { ulid } from "ulid";
 import { z } from "zod";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
+import { type DatasetSplits, splitsReader } from "../dataset-splits.ts";
 import { waitPreference } from "../prefer.ts";
 import { bodyOf, idempotencyKeyOf, nameOf, queryOf } from "../request-parsing.ts";
 import { receiveBytes } from "../upload.ts";
@@ -26,12 +27,13 @@ const imageQuerySchema = z.strictObject({ model: z.string({ error: "is required"
 
 export function predictRoutes(context: ApiContext): Router {
   const { queue } = context;
+  const readSplits = splitsReader(context.store);
   const router = Router();
 
   router.post("/", async (request, response) => {
     const wanted = bodyOf(request, predictRequestSchema);
     const id = JobQueue.newId("predict");
-    const { payload, images } = await pinPayload(context, id, wanted);
+    const { payload, images } = await pinPayload(context, readSplits, id, wanted);
     const { job } = await queue.enqueue("predict", payload, {
       request: shown(wanted, payload),
       asked: wanted,
@@ -55,6 +57,7 @@ function shown({ images, ...wanted }: PredictRequest, { model, dataset }: Predic
 /** Names become ids and versions now, so that a job means tomorrow what it means today. `images`: how many, if known. */
 async function pinPayload(
   { store, prefixArea }: ApiContext,
+  readSplits: (wanted: DatasetReference) => Promise<DatasetSplits>,
   id: string,
   wanted: PredictRequest,
 ): Promise<{ payload: PredictPayload; images?: number }> {
@@ -77,8 +80,8 @@ async function pinPayload(
     await refuseEmpty(store, wanted.prefix, prefixArea);
     return { payload: { ...common, prefix: wanted.prefix } };
   }
-  const dataset = await readDataset(store, wanted.dataset!.name, wanted.dataset!.version);
-  const { splits } = dataset.report;
+  const dataset = await readSplits(wanted.dataset!);
+  const { splits } = dataset;
   const split = wanted.split ?? (splits.val ? "val" : splits.all ? "all" : "train");
   if (!splits[split]) {
     throw problem("split_not_found", `data set ${dataset.name} has no images in split ${split}`, {
