@@ -67,7 +67,7 @@ async function startSystem({ maxShardImages, before }: SystemOptions) {
   const handle = batchPrediction({ store, metrics: createMetrics(), maxShardImages, prefixArea: "inbox/" });
   const parents = createWorker(consumer, { kind: "predict", concurrency: 2, events, handle });
   stack.defer(() => parents.close());
-  const shards = startShardWorker();
+  let shards = startShardWorker();
   stack.defer(() => shards.close());
   const model = await publishModel(store);
   const ended = (id: string) =>
@@ -87,6 +87,11 @@ async function startSystem({ maxShardImages, before }: SystemOptions) {
       return lines.sort();
     },
     kill: (digests: readonly string[]) => writeFile(deadly, digests.join("\n")),
+    /** The worker is told to end in the middle of what it does, and another one begins. */
+    async replaceWorker(): Promise<void> {
+      await shards.close();
+      shards = startShardWorker();
+    },
     async submit(images: readonly string[], more: Partial<PredictPayload> = {}): Promise<JobRecord> {
       const job = JobQueue.newId("predict");
       await store.put(layout.predictionImages(job), Buffer.from(JSON.stringify(images)));
@@ -143,6 +148,31 @@ test("an image that kills the process is one error row; its neighbours are answe
   );
   assert.equal(again.done, again.total);
   await assert.rejects(system.queue.requeueEnded(job.id), { code: "job_not_retryable" });
+});
+
+test("a worker that ends in the middle of the search hands over what it has found out", {
+  timeout: 120_000,
+}, async () => {
+  await using system = await startSystem({ maxShardImages: 32 });
+  const digests = (await system.bench.putDigits(32)).map(({ sha256 }) => sha256);
+  await system.kill([digests[30]!]);
+  const ending = system.submit(digests);
+  const halves = async () => {
+    const keys: string[] = [];
+    for await (const { key } of system.store.list("predictions/")) if (key.includes("/pieces/")) keys.push(key);
+    return keys;
+  };
+  const done = await waitFor(async () => ((keys) => keys.length > 0 && keys)(await halves()), { what: "a piece" });
+  await system.takeSeen();
+  await system.replaceWorker();
+  const job = await ending;
+  assert.deepEqual(codes(await system.rows(job.id)), new Array(32).fill("ok").with(30, "image_kills_process"));
+  assert.ok(
+    done.some((key) => key.endsWith("/000000-000016")),
+    `the first half is the first piece: ${done}`,
+  );
+  const again = new Set(await system.takeSeen());
+  assert.ok(!digests.slice(0, 16).some((sha256) => again.has(sha256)), "the first half is not predicted again");
 });
 
 test("one shard lost for good: the job names the missing inputs, and retry runs only those", async () => {
