@@ -7,6 +7,7 @@
  */
 import path from "node:path";
 import {
+  ensureBrowser,
   ensurePromtool,
   ensureRedis,
   ensureRedisForTests,
@@ -28,6 +29,7 @@ function steps(forTests: boolean): Record<string, Step> {
     tensorflow,
     redis: async () => [await ensureRedis(), ...(await ensureRedisForTests())],
     promtool: ensurePromtool,
+    browser: ensureBrowser,
     "s3 server": () => ensureS3Server((line) => say("s3 server", line)),
   };
 }

@@ -10,7 +10,7 @@ const ROOT = path.join(import.meta.dirname, "../..");
 const LAYERS: Record<string, string[]>[] = [
   { contracts: [], provision: [], samples: [], resnext: [] },
   { service: [], storage: [], client: [], queue: [] },
-  { checkpoint: [], dataset: [], features: [], worker: [] },
+  { checkpoint: [], dataset: [], features: [], report: [], worker: [] },
   { inference: [] },
   { training: [] },
   { api: [], "train-worker": [], "predict-worker": [], cli: [] },
@@ -21,6 +21,7 @@ const NEVER: Record<string, string[]> = {
   training: ["queue", "service", "worker", "client"],
   inference: ["queue", "service", "worker", "client", "resnext"],
   checkpoint: ["queue", "service", "client", "resnext"],
+  report: ["queue", "service", "client", "resnext"],
   dataset: ["queue", "service", "client", "resnext"],
   features: ["queue", "service", "client", "resnext"],
   queue: ["resnext", "storage"],

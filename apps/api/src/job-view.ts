@@ -56,9 +56,13 @@ function links(job: JobRecord): Record<string, string> {
   if (job.kind === "predict" && job.finishedAt && job.result) {
     all.results = `${self}/results`;
     all.errors = `${self}/errors`;
+    all.contactSheet = `${self}/contact-sheet`;
   }
   const { result } = job;
-  if (job.kind === "train" && typeof result?.model === "string") all.model = `/v1/models/${result.model}`;
+  if (job.kind === "train" && typeof result?.model === "string") {
+    all.model = `/v1/models/${result.model}`;
+    all.report = `${all.model}/files/report.html`;
+  }
   if (job.kind === "ingest" && typeof result?.dataset === "string") {
     all.dataset = `/v1/datasets/${result.dataset}/versions/${result.version}`;
   }

@@ -40,6 +40,7 @@ async function train(client: CardinalClient, version: string): Promise<string> {
   const result = trainResult(job);
   assert.equal(result.dataset.version, version);
   assert.equal(result.epochs.length, 1);
+  assert.equal(job.links.report, `/v1/models/${result.model}/files/report.html`);
   assert.ok(result.exportError <= 1e-3);
   assert.equal((await client.models()).length, 1);
   const manifest = await client.model("digits");
@@ -47,6 +48,7 @@ async function train(client: CardinalClient, version: string): Promise<string> {
   assert.deepEqual(Object.keys(manifest.files).sort(), [
     "class_indices.json",
     "model.onnx",
+    "report.html",
     "report.json",
     "weights.safetensors",
   ]);

@@ -3,7 +3,7 @@
  * parts are stitched into the job's rows.
  */
 import { readModel } from "@cardinal/checkpoint";
-import { PAYLOAD_VERSION, type ProblemRecord, toProblem } from "@cardinal/contracts";
+import { type ContactSheetTask, PAYLOAD_VERSION, type ProblemRecord, toProblem } from "@cardinal/contracts";
 import {
   checkFailureRate,
   type MissingShard,
@@ -21,6 +21,8 @@ export interface BatchPredictionOptions {
   maxShardImages: number;
   /** Folder that prefixes must lie in. */
   prefixArea: string;
+  /** Makes the job's contact sheet of its rows; absent: jobs get none. */
+  contactSheet?(task: Omit<ContactSheetTask, "images">, signal: AbortSignal): Promise<void>;
 }
 
 export function batchPrediction(options: BatchPredictionOptions) {
@@ -39,7 +41,7 @@ async function plan(options: BatchPredictionOptions, run: JobRun<"predict">): Pr
 }
 
 async function stitch(
-  { store, metrics }: BatchPredictionOptions,
+  { store, metrics, contactSheet }: BatchPredictionOptions,
   run: JobRun<"predict">,
   failures: ShardFailure[],
 ): Promise<Outcome> {
@@ -57,6 +59,7 @@ async function stitch(
     failures: new Map(failures.map(({ shard, reason }) => [shard, reason])),
     signal,
   });
+  if (output === "classes") await contactSheet?.({ job, exif: manifest.transform.exif }, signal);
   if (summary.accuracy !== undefined) metrics.predictAccuracy.set(summary.accuracy);
   const failure =
     failureOf(missing, failures) ?? tooManyFailures(() => checkFailureRate(summary, payload.maxFailureRate));

@@ -1,8 +1,9 @@
 /** The compute process for shards and single images. */
-import { imagePayloadSchema, problem, shardPayloadSchema } from "@cardinal/contracts";
+import { contactSheetTaskSchema, imagePayloadSchema, problem, shardPayloadSchema } from "@cardinal/contracts";
 import { blobReader } from "@cardinal/dataset";
 import { ImagesFirst, ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
 import { serveTasks } from "@cardinal/queue/child";
+import { writeContactSheet } from "@cardinal/report";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { z } from "zod";
 
@@ -40,5 +41,8 @@ serveTasks({
     return order.image(async () =>
       predictImage({ bytes: await store.read(image, { signal }), model, topK, models, emit, signal }),
     );
+  },
+  "contact-sheet": async (input, { signal }) => {
+    return writeContactSheet({ ...contactSheetTaskSchema.parse(input), store, signal });
   },
 });

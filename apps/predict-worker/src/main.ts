@@ -10,6 +10,7 @@ import { hostList, predictWorkerVariables, runMain } from "@cardinal/service";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { openWorkerShell } from "@cardinal/worker";
 import { batchPrediction } from "./batch-prediction.ts";
+import { contactSheets } from "./contact-sheet.ts";
 import { inferenceEnvironment, inferenceModule } from "./inference-process.ts";
 import { createIntakeWorkers } from "./intake-workers.ts";
 import { shardRuns } from "./shard-runs.ts";
@@ -54,6 +55,7 @@ await runMain(async () => {
         metrics,
         maxShardImages: env.SHARD_IMAGES,
         prefixArea: env.PREDICT_PREFIX_AREA,
+        contactSheet: contactSheets(inference, logger, env.CONTACT_SHEET_IMAGES),
       }),
     }),
     ...createIntakeWorkers({

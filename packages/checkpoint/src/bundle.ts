@@ -34,6 +34,8 @@ export interface BundleContent {
   /** Class names in index order. */
   classes: readonly string[];
   report: ModelReport;
+  /** The page that shows the report. */
+  reportHtml?: string;
 }
 
 /** Writes a bundle's files, all but the manifest, and gives what the manifest has to say of them. */
@@ -43,15 +45,19 @@ export async function writeBundleFiles(
   content: BundleContent,
 ): Promise<ModelManifest["files"]> {
   const report = JSON.stringify(modelReportSchema.parse(content.report));
-  const sources: Record<ModelFile, Uint8Array | Readable> = {
+  const { reportHtml } = content;
+  const sources: Partial<Record<ModelFile, Uint8Array | Readable>> = {
     "model.onnx": content.onnx,
     "weights.safetensors": content.safetensors,
     "class_indices.json": Buffer.from(formatClassIndices(content.classes)),
     "report.json": Buffer.from(report),
+    ...(reportHtml !== undefined && { "report.html": Buffer.from(reportHtml) }),
   };
   const files: Partial<ModelManifest["files"]> = {};
   for (const file of modelFileSchema.options) {
-    const { sha256, bytes } = await store.put(layout.modelFile(id, file), sources[file]);
+    const source = sources[file];
+    if (!source) continue;
+    const { sha256, bytes } = await store.put(layout.modelFile(id, file), source);
     files[file] = { sha256, bytes };
   }
   return files as ModelManifest["files"];
@@ -60,9 +66,9 @@ export async function writeBundleFiles(
 /** Files that the manifest names and the store lacks or has in another size. */
 export async function missingFiles(store: ObjectStore, manifest: ModelManifest): Promise<ModelFile[]> {
   const missing: ModelFile[] = [];
-  for (const file of modelFileSchema.options) {
+  for (const [file, { bytes }] of Object.entries(manifest.files) as [ModelFile, { bytes: number }][]) {
     const found = await store.stat(layout.modelFile(manifest.id, file));
-    if (found?.bytes !== manifest.files[file].bytes) missing.push(file);
+    if (found?.bytes !== bytes) missing.push(file);
   }
   return missing;
 }

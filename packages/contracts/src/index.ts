@@ -12,6 +12,7 @@ export * from "./prediction.ts";
 export * from "./problems.ts";
 export * from "./queues.ts";
 export * from "./registry.ts";
+export * from "./report.ts";
 export * from "./rows.ts";
 export * from "./training.ts";
 export * from "./workers.ts";

@@ -3,9 +3,16 @@ import { z } from "zod";
 import { transformSchema } from "./images.ts";
 import { weightsFormatSchema } from "./imports.ts";
 import { nameSchema, sha256Schema } from "./names.ts";
+import { evaluationSchema, splitDuplicatesSchema, trainingPhaseSchema } from "./report.ts";
 import { architectureSchema, epochSchema, headOriginSchema, recipeSchema, trainingEndSchema } from "./training.ts";
 
-export const modelFileSchema = z.enum(["model.onnx", "weights.safetensors", "class_indices.json", "report.json"]);
+export const modelFileSchema = z.enum([
+  "model.onnx",
+  "weights.safetensors",
+  "class_indices.json",
+  "report.json",
+  "report.html",
+]);
 export type ModelFile = z.infer<typeof modelFileSchema>;
 
 const trainedSchema = z.strictObject({
@@ -24,6 +31,8 @@ const importedSchema = z.strictObject({
   software: z.string(),
 });
 
+const fileSchema = z.strictObject({ sha256: sha256Schema, bytes: z.int().positive() });
+
 /** `models/<id>/manifest.json`: written last; a model exists when this file does. */
 export const modelManifestSchema = z.strictObject({
   format: z.literal(1),
@@ -35,20 +44,32 @@ export const modelManifestSchema = z.strictObject({
   /** Of models that were trained here. */
   metrics: z.strictObject({ valAccuracy: z.number(), valLoss: z.number(), bestEpoch: z.int() }).optional(),
   lineage: z.union([trainedSchema, importedSchema]),
-  files: z.record(modelFileSchema, z.strictObject({ sha256: sha256Schema, bytes: z.int().positive() })),
+  files: z.strictObject({
+    "model.onnx": fileSchema,
+    "weights.safetensors": fileSchema,
+    "class_indices.json": fileSchema,
+    "report.json": fileSchema,
+    /** Of models that were trained here; absent in those of versions that did not write it. */
+    "report.html": fileSchema.optional(),
+  } satisfies Record<ModelFile, z.ZodType>),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;
 
 /** `models/<id>/report.json`. */
 export const modelReportSchema = z.strictObject({
   epochs: z.array(epochSchema),
-  /** Rows are true classes, columns predicted ones, in class index order. */
+  /** Rows are true classes, columns predicted ones, in class index order. Empty where there are more than 1,000 classes. */
   confusion: z.array(z.array(z.int())),
+  /** `images` is the support: how many images have that class. */
   classes: z.array(
     z.strictObject({ class: z.string(), images: z.int(), precision: z.number(), recall: z.number(), f1: z.number() }),
   ),
   /** Of weights that came from elsewhere; there are no figures then. */
   imported: z.strictObject({ parameters: z.int(), notes: z.array(z.string()) }).optional(),
+  /** These three are absent in models that were imported, and in those of versions that did not have them. */
+  evaluation: evaluationSchema.optional(),
+  duplicates: splitDuplicatesSchema.optional(),
+  phases: z.array(trainingPhaseSchema).optional(),
   /** How the figures came about; absent in models that Cardinal has not trained. */
   training: z
     .strictObject({

@@ -203,8 +203,13 @@ export const epochSchema = z.strictObject({
   valLoss: z.number(),
   valAccuracy: z.number(),
   learningRate: z.number(),
+  /** Training and validation. */
   seconds: z.number(),
+  /** Of training alone. */
   imagesPerSecond: z.number(),
+  /** Of `seconds` those of training, and the images of it; absent in epochs of versions that did not note them. */
+  trainSeconds: z.number().optional(),
+  trainImages: z.int().optional(),
 });
 export type Epoch = z.infer<typeof epochSchema>;
 

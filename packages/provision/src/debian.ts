@@ -2,7 +2,7 @@
  * Programs out of Debian packages (and Ubuntu's), unpacked into the cache: no root is needed, nothing is installed
  * and no package script starts a daemon on a well-known port.
  */
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { ProvisionError, run, which } from "./run.ts";
@@ -18,6 +18,8 @@ export function debianRelease(): string | undefined {
 export interface UnpackOptions {
   /** Also the libraries that the package depends on and the machine does not have. */
   withDependencies: boolean;
+  /** Also its fonts (`usr/share/fonts`). */
+  fonts?: boolean;
 }
 
 /** Downloads `name` by apt-get and unpacks its programs and libraries (`usr/bin`, `usr/lib`) into `folder`. */
@@ -39,7 +41,10 @@ export async function unpackDebian(name: string, folder: string, options: Unpack
   if (packages.length === 0)
     throw new ProvisionError(`apt-get downloaded nothing for ${name}: is it installed already?`);
   for (const file of packages) await run("dpkg-deb", ["--extract", path.join(downloads, file), folder]);
-  await Promise.all(["download", "etc", "var", "usr/share"].map((part) => rm(path.join(folder, part), REMOVE)));
+  const share = path.join(folder, "usr/share");
+  const shared = (existsSync(share) ? readdirSync(share) : []).filter((name) => name !== "fonts" || !options.fonts);
+  const unused = ["download", "etc", "var", ...shared.map((name) => `usr/share/${name}`)];
+  await Promise.all(unused.map((part) => rm(path.join(folder, part), REMOVE)));
 }
 
 let update: Promise<string> | undefined;
@@ -54,7 +59,8 @@ const REMOVE = { recursive: true, force: true };
 
 /** The library folders of an unpacked package, for LD_LIBRARY_PATH, relative to `folder`. */
 export function libraryFolders(folder: string): string[] {
-  return ["usr/lib", "lib"].flatMap((parent) => {
+  const parents = ["usr/lib", "lib"].filter((parent) => existsSync(path.join(folder, parent)));
+  return parents.flatMap((parent) => {
     const names = readdirSync(path.join(folder, parent), { withFileTypes: true });
     return names.filter((entry) => entry.name.includes("-linux-gnu")).map((entry) => `${parent}/${entry.name}`);
   });

@@ -1,3 +1,4 @@
+export { ensureBrowser, findBrowser } from "./browser.ts";
 export { cacheRoot, ensureEntry } from "./cache.ts";
 export type { Part } from "./part.ts";
 export { ensurePromtool, findPrometheus } from "./prometheus.ts";

@@ -28,7 +28,7 @@ function setup(args: string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
 test("a second run says what is used in a line a part, in under two seconds", async () => {
   const { code, lines, seconds } = await setup(["--for-tests"]);
   assert.equal(code, 0, lines.join("\n"));
-  for (const part of ["node", "tensorflow", "redis", "test redis", "test valkey", "promtool", "s3 server"]) {
+  for (const part of ["node", "tensorflow", "redis", "test redis", "test valkey", "promtool", "browser", "s3 server"]) {
     const own = lines.filter((line) => line.startsWith(part.padEnd(13)));
     assert.equal(own.length, 1, `${part}: ${lines.join("\n")}`);
   }
@@ -50,6 +50,7 @@ test("on a machine with nothing it names the ways to get each part and fails", a
   assert.match(said("tensorflow"), /MISSING: no Python 3 with pip .*apt-get install python3-pip/);
   assert.match(said("redis"), /MISSING: no Redis .*REDIS_URL.*redis-server 6\.2/);
   assert.match(said("promtool"), /MISSING: .*PATH/);
+  assert.match(said("browser"), /MISSING: .*chromium on PATH.*apt-get/);
   assert.match(said("s3 server"), /MISSING: .*S3_TEST_ENDPOINT.*ALLOW_SKIP_S3=1/);
 });
 

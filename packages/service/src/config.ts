@@ -169,6 +169,11 @@ export const predictWorkerVariables = {
   ),
   SHARD_IMAGES: variable(whole(256, 1, 100_000), "256", "Images in a shard, at most"),
   BATCH_SIZE: variable(whole(4, 1, 1024), "4", "Images in one call of the network in batch inference"),
+  CONTACT_SHEET_IMAGES: variable(
+    whole(100, 0, 500),
+    "100",
+    "Rows of a predict job, from the first on, that its contact sheet has; 0: jobs get none",
+  ),
 } as const;
 
 export type Values<V extends Record<string, Variable<unknown>>> = {

@@ -60,6 +60,7 @@ export const layout = {
   featureNames: (job: string) => `predictions/${job}/names.jsonl`,
   featureMatrix: (job: string) => `predictions/${job}/features.safetensors`,
   errors: (job: string) => `predictions/${job}/errors.jsonl`,
+  contactSheet: (job: string) => `predictions/${job}/contact-sheet.jsonl`,
 
   /** Features by backbone, by view (transform and augmentation), and in segments by their own digest. */
   allFeatures: "features/",

@@ -1,5 +1,4 @@
 /** Figures of a network on labelled images, from its logits. Everything is summed in float64, in the images' order. */
-import type { ModelReport } from "@cardinal/contracts";
 
 /**
  * Cross entropy of each row, summed: log(sum exp(logits)) - logit of the label, with the largest logit taken out so
@@ -26,55 +25,31 @@ function argMax(values: Float32Array): number {
   return best;
 }
 
-/** Mean loss, share of right answers, and the confusion matrix: rows are true classes, columns predicted ones. */
+/** Mean loss and share of right answers. */
 export interface Evaluation {
   loss: number;
   accuracy: number;
-  confusion: number[][];
 }
 
 /** Collects batches of logits to an evaluation. */
 export class EvaluationSum {
-  readonly #confusion: number[][];
+  readonly #classes: number;
   #loss = 0;
   #right = 0;
   #images = 0;
 
   constructor(classes: number) {
-    this.#confusion = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
+    this.#classes = classes;
   }
 
   add(logits: Float32Array, labels: readonly number[]): void {
-    const { loss, right, predicted } = scoreLogits(logits, labels, this.#confusion.length);
+    const { loss, right } = scoreLogits(logits, labels, this.#classes);
     this.#loss += loss;
     this.#right += right;
     this.#images += labels.length;
-    labels.forEach((label, row) => {
-      this.#confusion[label]![predicted[row]!]! += 1;
-    });
   }
 
   result(): Evaluation {
-    return { loss: this.#loss / this.#images, accuracy: this.#right / this.#images, confusion: this.#confusion };
+    return { loss: this.#loss / this.#images, accuracy: this.#right / this.#images };
   }
-}
-
-/**
- * Precision (right answers over answers), recall (right answers over images) and F1 (their harmonic mean) of every
- * class. What has no denominator is 0, as scikit-learn's `zero_division` default has it.
- */
-export function classFigures(classes: readonly string[], confusion: number[][]): ModelReport["classes"] {
-  const over = (part: number, whole: number) => (whole === 0 ? 0 : part / whole);
-  return classes.map((name, index) => {
-    const right = confusion[index]![index]!;
-    const images = confusion[index]!.reduce((sum, count) => sum + count, 0);
-    const answers = confusion.reduce((sum, row) => sum + row[index]!, 0);
-    return {
-      class: name,
-      images,
-      precision: over(right, answers),
-      recall: over(right, images),
-      f1: over(2 * right, images + answers),
-    };
-  });
 }

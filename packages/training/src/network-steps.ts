@@ -1,6 +1,7 @@
 /** The network's two verbs on a batch of images or features: a step of training, and evaluation. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { type CardinalError, type Emit, problem, type Recipe } from "@cardinal/contracts";
+import type { Judge } from "@cardinal/report";
 import { GradientSum, type Network, type Optimizer, tf } from "@cardinal/resnext/tfjs";
 import { type Evaluation, EvaluationSum } from "./evaluation.ts";
 import type { ImageBatch } from "./image-feed.ts";
@@ -57,15 +58,23 @@ export async function trainOn(
   return { loss, correct, rate, images: input.labels.length, seconds: secondsSince(started) };
 }
 
-/** Judges the network in evaluation mode. Throws `loss_not_finite` with the details. */
+/**
+ * Judges the network in evaluation mode; `judge` sees every batch's logits, too. Throws `loss_not_finite` with the
+ * details.
+ */
 export async function evaluate(
   network: Network,
   batches: AsyncIterable<ImageBatch | FeatureBatch>,
   details: { epoch: number; learningRate: number },
+  judge?: Judge,
 ): Promise<Evaluation & { seconds: number }> {
   const started = performance.now();
   const sum = new EvaluationSum(network.numClasses);
-  for await (const batch of batches) sum.add(logitsOf(network, batch), [...batch.labels]);
+  for await (const batch of batches) {
+    const logits = logitsOf(network, batch);
+    sum.add(logits, [...batch.labels]);
+    judge?.add(logits, batch.images);
+  }
   const evaluation = sum.result();
   if (!Number.isFinite(evaluation.loss)) throw notFinite("the validation loss", evaluation.loss, details);
   return { ...evaluation, seconds: secondsSince(started) };

@@ -27,11 +27,11 @@ import {
   type TrainPayload,
   type TrainResult,
 } from "@cardinal/contracts";
+import { Judge, makeTrainingReport, splitDuplicates, trainingPhases } from "@cardinal/report";
 import { exportOnnx } from "@cardinal/resnext/onnx";
 import type { Network } from "@cardinal/resnext/tfjs";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import type { Checkpoints } from "./checkpoints.ts";
-import { classFigures } from "./evaluation.ts";
 import { checkExport } from "./export-check.ts";
 import type { ImageFeed } from "./image-feed.ts";
 import type { TrainingInputs } from "./inputs.ts";
@@ -78,10 +78,13 @@ export async function publish(options: PublishOptions): Promise<TrainResult> {
     metadata: onnxMetadata(options, id),
   });
   const exportError = await checkExport(onnx, network, checkBatches(options), options.threads);
-  const report = await makeReport(options, exportError);
+  const exportSeconds = (performance.now() - started) / 1000;
+  const { report, html } = await makeReport(options, id, { exportError, exportSeconds });
   signal.throwIfAborted();
   const safetensors = encodeSafetensors(parameters, { format: "pt" });
-  const files = await writeBundleFiles(store, id, { onnx, safetensors, classes: set.classes, report });
+  const files = await writeBundleFiles(store, id, {
+    ...{ onnx, safetensors, classes: set.classes, report, ...(html !== undefined && { reportHtml: html }) },
+  });
   emit({ type: "stage", stage: "export", seconds: (performance.now() - started) / 1000 });
   signal.throwIfAborted();
   if (!(await options.mayPublish())) throw cancelled(payload.job);
@@ -145,23 +148,39 @@ function checkBatches({ set, feed, recipe }: PublishOptions) {
   return feed.evaluation(images, recipe.batchSize);
 }
 
-async function makeReport(options: PublishOptions, exportError: number): Promise<ModelReport> {
-  const { network, inputs, set, recipe, state, resumedFromStep, base, endedBy } = options;
+/** Judges the kept weights on all validation images, and makes the figures and the page of it. */
+async function makeReport(
+  options: PublishOptions,
+  id: string,
+  { exportError, exportSeconds }: { exportError: number; exportSeconds: number },
+): Promise<{ report: ModelReport; html: string | undefined }> {
+  const { store, payload, network, inputs, set, recipe, state, resumedFromStep, base, endedBy } = options;
   const where = { epoch: state.best!.epoch, learningRate: recipe.optimizer.learningRate };
-  const { confusion } = await evaluate(network, inputs.evaluation(set.validation, recipe.batchSize), where);
-  return {
-    epochs: state.epochs,
-    confusion,
-    classes: classFigures(set.classes, confusion),
+  const judge = new Judge(set.classes);
+  const { seconds } = await evaluate(network, inputs.evaluation(set.validation, recipe.batchSize), where, judge);
+  const { epochs, trainSeconds } = state;
+  const judged = { images: set.validation.length, seconds };
+  const report: ModelReport = {
+    epochs,
+    ...judge.result(),
+    ...(set.evaluatedOn === "val" && { duplicates: splitDuplicates(set.train, set.validation) }),
+    phases: trainingPhases({ epochs, trainSeconds, validationImages: judged.images, judge: judged, exportSeconds }),
     training: {
       evaluatedOn: set.evaluatedOn,
-      trainSeconds: state.trainSeconds,
+      trainSeconds,
       exportError,
       ...(base && { head: base.head }),
       endedBy,
       ...(resumedFromStep !== undefined && { resumedFromStep }),
     },
   };
+  const model = {
+    ...{ id, job: payload.job, createdAt: new Date().toISOString(), architecture: recipe.architecture, recipe },
+    ...{ dataset: { name: set.name, version: set.version }, bestEpoch: state.best!.epoch, software: options.software },
+    ...(base && { base: base.id }),
+  };
+  const { emit, signal } = options;
+  return makeTrainingReport({ store, model, report, exif: recipe.transform.exif, emit, signal });
 }
 
 function manifestOf(options: PublishOptions, id: string, files: ModelManifest["files"]): ModelManifest {

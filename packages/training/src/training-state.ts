@@ -79,6 +79,8 @@ export function endEpoch(
     learningRate: state.epochRate,
     seconds: state.epochSeconds + seconds,
     imagesPerSecond: state.position / state.epochSeconds,
+    trainSeconds: state.epochSeconds,
+    trainImages: state.position,
   };
   const { best } = state;
   const { accuracy, loss } = evaluation;

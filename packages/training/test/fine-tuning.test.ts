@@ -45,7 +45,8 @@ const kill = (): never => {
 };
 
 const CENTER = { crop: "center", flip: 0.5 };
-const figures = ({ epochs }: TrainResult) => epochs.map(({ seconds: _, imagesPerSecond: __, ...rest }) => rest);
+const figures = ({ epochs }: TrainResult) =>
+  epochs.map(({ seconds: _, imagesPerSecond: __, trainSeconds: ___, ...rest }) => rest);
 
 for (const [trainable, augment] of [
   ["head", CENTER],

@@ -63,6 +63,23 @@ test("a training publishes a whole bundle and tells what it did", async () => {
   assert.equal(total, 20);
   assert.equal(right / total, result.valAccuracy);
   assert.equal(report.training?.evaluatedOn, "val");
+  assert.equal(report.evaluation!.top1, result.valAccuracy);
+  assert.equal(report.evaluation!.mistakes.length, Math.min(20, total - right));
+  assert.ok(
+    report.evaluation!.mistakes.every(({ thumbnail }) => thumbnail?.width === 28),
+    "thumbnails of images in the store",
+  );
+  assert.deepEqual(report.duplicates, { contents: 0, validationImages: 0, otherClass: 0, examples: [] });
+  assert.deepEqual(
+    report.phases!.flatMap(({ phase, images }) => (images === undefined ? [] : [[phase, images]])),
+    [
+      ["train", 80],
+      ["validate", 40],
+      ["judge", 20],
+    ],
+  );
+  const html = (await files.store.read(layout.modelFile(id, "report.html"))).toString();
+  assert.ok(html.startsWith("<!doctype html>") && html.includes(id), html.slice(0, 200));
 
   assert.equal(imagesOf(run.events, "train"), 80);
   assert.equal(imagesOf(run.events, "validate"), 40);
@@ -119,7 +136,8 @@ for (const crop of ["random-resized", "center"]) {
     const result = await train(files.store, job, 3);
     assert.equal(result.resumedFromStep, 4);
     assert.equal(await weights(result.model), await weights(undisturbed.model));
-    const figures = ({ epochs }: typeof result) => epochs.map(({ seconds: _, imagesPerSecond: __, ...rest }) => rest);
+    const figures = ({ epochs }: typeof result) =>
+      epochs.map(({ seconds: _, imagesPerSecond: __, trainSeconds: ___, ...rest }) => rest);
     assert.deepEqual(figures(result), figures(undisturbed));
   });
 }

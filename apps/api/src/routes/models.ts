@@ -1,6 +1,7 @@
 /** The registry's models: lists, lineage, files, deletion. */
 import { aliasesByModel, ancestorsOf, deleteModel, queryModels, readModel } from "@cardinal/checkpoint";
 import { MODEL_ID_PREFIX, type ModelView, modelFileSchema, modelQuerySchema, problem } from "@cardinal/contracts";
+import { PAGE_POLICY } from "@cardinal/report/contact-sheet";
 import { layout } from "@cardinal/storage";
 import { Router } from "express";
 import { callerOf } from "../auth.ts";
@@ -14,6 +15,7 @@ const CONTENT_TYPES = {
   "weights.safetensors": "application/octet-stream",
   "class_indices.json": "application/json",
   "report.json": "application/json",
+  "report.html": "text/html; charset=utf-8",
 } as const;
 
 export function modelRoutes({ store, queue }: ApiContext): Router {
@@ -43,7 +45,8 @@ export function modelRoutes({ store, queue }: ApiContext): Router {
     const { id } = await readModel(store, nameOf(request.params.id, "the model's name"));
     const file = modelFileSchema.safeParse(request.params.file);
     if (!file.success) throw problem("not_found", `a model's files are ${modelFileSchema.options.join(", ")}`);
-    response.attachment(file.data);
+    if (file.data === "report.html") response.set("Content-Security-Policy", PAGE_POLICY);
+    else response.attachment(file.data);
     await sendObject(
       store,
       { key: layout.modelFile(id, file.data), contentType: CONTENT_TYPES[file.data] },

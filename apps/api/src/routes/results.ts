@@ -7,6 +7,7 @@ import { Router } from "express";
 import { z } from "zod";
 import type { ApiContext } from "../context.ts";
 import { jobIdOf, queryOf } from "../request-parsing.ts";
+import { contactSheetQuerySchema, sendContactSheet } from "../send-contact-sheet.ts";
 import { type SentObject, sendObject } from "../send-object.ts";
 
 const formatSchema = z.enum(["jsonl", "csv", "names", "safetensors", "npy"]);
@@ -28,6 +29,13 @@ export function resultRoutes({ store, queue }: ApiContext): Router {
     const job = await queue.get(jobIdOf(request));
     refuseWithoutResults(job);
     await sendObject(store, { key: layout.errors(job.id), contentType: LINES, compress: true }, request, response);
+  });
+
+  router.get("/:id/contact-sheet", async (request, response) => {
+    const job = await queue.get(jobIdOf(request));
+    const part = queryOf(request, contactSheetQuerySchema, ["offset", "limit"]);
+    refuseWithoutResults(job);
+    await sendContactSheet(store, job, part, response);
   });
   return router;
 }
