@@ -56,7 +56,7 @@ function links(job: JobRecord): Record<string, string> {
   if (job.kind === "predict" && job.finishedAt && job.result) {
     all.results = `${self}/results`;
     all.errors = `${self}/errors`;
-    all.contactSheet = `${self}/contact-sheet`;
+    if (job.payload.output !== "features") all.contactSheet = `${self}/contact-sheet`;
   }
   const { result } = job;
   if (job.kind === "train" && typeof result?.model === "string") {

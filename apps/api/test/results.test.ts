@@ -5,44 +5,13 @@ import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { npyMatrixHeader, safetensorsMatrixHeader } from "@cardinal/checkpoint";
-import { createWorker, JobQueue, QueueConsumer } from "@cardinal/queue";
-import { layout } from "@cardinal/storage";
-import { guardLeaks, waitFor } from "@cardinal/testing";
+import { guardLeaks } from "@cardinal/testing";
 import { KEY, putModel, startApi } from "./api-under-test.ts";
+import { endedJob } from "./ended-job.ts";
 
 const api = await startApi();
 guardLeaks();
 await putModel(api.store, "mdl-test-1");
-
-type Files = Partial<Record<"rows" | "rowsCsv" | "featureMatrix" | "featureNames", Buffer>>;
-
-/** A predict job that has ended with these files. */
-async function endedJob(output: "classes" | "features", files: Files, result: object = {}) {
-  const consumer = await QueueConsumer.open(api.config, (error) => assert.fail(error));
-  const worker = createWorker(consumer, {
-    kind: "predict",
-    concurrency: 1,
-    events: { error: (error) => assert.fail(error) },
-    handle: async () => ({ result: { ...result } }),
-  });
-  const job = JobQueue.newId("predict");
-  for (const [file, bytes] of Object.entries(files)) await api.store.put(layout[file as keyof Files](job), bytes);
-  const payload = {
-    v: 1,
-    job,
-    model: "mdl-x",
-    imageList: "x",
-    topK: 5,
-    output,
-    maxFailureRate: 1,
-    priority: 1,
-  } as const;
-  await api.queue.enqueue("predict", payload, { request: {}, priority: 1 });
-  await waitFor(async () => (await api.queue.get(job)).finishedAt, { what: "the job's end" });
-  await worker.close();
-  await consumer.close();
-  return job;
-}
 
 /** A request as curl makes it: without Accept-Encoding unless said. */
 async function plain(path: string, headers: Record<string, string> = {}) {
@@ -56,7 +25,7 @@ const rows = Buffer.from(
   Array.from({ length: 2000 }, (_, i) => `${JSON.stringify({ image: `é/中 ${i}%+#?.png`, n: i })}\n`).join(""),
 );
 const csv = Buffer.from("image,class\r\na,b\r\n");
-const job = await endedJob("classes", { rows, rowsCsv: csv });
+const job = await endedJob(api, "classes", { rows, rowsCsv: csv });
 const results = `/v1/jobs/${job}/results`;
 
 test("whole, with length and ETag; not again when it is known", async () => {
@@ -119,7 +88,7 @@ test("features as safetensors and .npy: one matrix behind two headers, any range
   const stored = Buffer.concat([safetensorsMatrixHeader(6, 4), values]);
   const names = Buffer.from('{"image":"a","sha256":"x","row":0}\n');
   const files = { featureMatrix: stored, featureNames: names };
-  const id = await endedJob("features", files, { succeeded: 6, featureWidth: 4, failed: 0 });
+  const id = await endedJob(api, "features", files, { succeeded: 6, featureWidth: 4, failed: 0 });
   const path = `/v1/jobs/${id}/results`;
   const npy = Buffer.concat([npyMatrixHeader(6, 4), values]);
   assert.deepEqual((await plain(`${path}?format=names`)).body, names);

@@ -79,6 +79,8 @@ async function predictSplit(client: CardinalClient, model: string): Promise<Resu
     assert.equal(row.label, row.image.split("/")[1]);
     assert.equal(row.top[0]!.class, row.class);
   }
+  const sheet = await text(await client.contactSheet(job.id));
+  assert.equal(sheet.match(/<img src="data:image\/webp/g)?.length, COUNTS.val, "a picture for every row");
   const summary = job.result as unknown as PredictSummary;
   assert.equal(summary.model, model);
   assert.equal(summary.images, COUNTS.val);

@@ -194,6 +194,11 @@ export class CardinalClient {
     return this.#stream(`/v1/jobs/${encodeURIComponent(id)}/results`, { query: { format } });
   }
 
+  /** Pictures of its first rows as one HTML page: as many as its worker has kept, 100 a page unless told. */
+  contactSheet(id: string, part: { offset?: number; limit?: number } = {}): Promise<ReadableStream<Uint8Array>> {
+    return this.#stream(`/v1/jobs/${encodeURIComponent(id)}/contact-sheet`, { query: part });
+  }
+
   /** All models for which the filters hold, newest first, however many pages they fill. */
   async models(filter: ModelFilter = {}): Promise<ListedModel[]> {
     const models: ListedModel[] = [];
