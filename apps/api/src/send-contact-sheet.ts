@@ -1,10 +1,11 @@
 /** The contact sheet of a predict job: pictures that a worker has made become a page. */
 import { CardinalError, problem } from "@cardinal/contracts";
 import type { JobRecord } from "@cardinal/queue";
-import { contactSheetPage, PAGE_POLICY, parseContactSheet } from "@cardinal/report/contact-sheet";
+import { contactSheetPage, parseContactSheet } from "@cardinal/report/contact-sheet";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import type { Response } from "express";
 import { z } from "zod";
+import { asPage } from "./page-headers.ts";
 
 export const contactSheetQuerySchema = z.strictObject({
   offset: z.int().min(0).default(0),
@@ -24,7 +25,8 @@ export async function sendContactSheet(
   const { images: rows, ...summary } = summarySchema.parse(job.result);
   const cells = parseContactSheet(await readSheet(store, job.id));
   const html = contactSheetPage({ ...summary, job: job.id, rows, cells, ...part });
-  response.set("Content-Security-Policy", PAGE_POLICY).type("text/html; charset=utf-8").send(html);
+  asPage(response);
+  response.type("text/html; charset=utf-8").send(html);
 }
 
 async function readSheet(store: ObjectStore, job: string): Promise<Buffer> {

@@ -1,11 +1,11 @@
 /** The registry's models: lists, lineage, files, deletion. */
 import { aliasesByModel, ancestorsOf, deleteModel, queryModels, readModel } from "@cardinal/checkpoint";
 import { MODEL_ID_PREFIX, type ModelView, modelFileSchema, modelQuerySchema, problem } from "@cardinal/contracts";
-import { PAGE_POLICY } from "@cardinal/report/contact-sheet";
 import { layout } from "@cardinal/storage";
 import { Router } from "express";
 import { callerOf } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
+import { asPage } from "../page-headers.ts";
 import { nameOf, queryOf } from "../request-parsing.ts";
 import { sendObject } from "../send-object.ts";
 import { jobsOfModel } from "../uses.ts";
@@ -45,7 +45,7 @@ export function modelRoutes({ store, queue }: ApiContext): Router {
     const { id } = await readModel(store, nameOf(request.params.id, "the model's name"));
     const file = modelFileSchema.safeParse(request.params.file);
     if (!file.success) throw problem("not_found", `a model's files are ${modelFileSchema.options.join(", ")}`);
-    if (file.data === "report.html") response.set("Content-Security-Policy", PAGE_POLICY);
+    if (file.data === "report.html") asPage(response);
     else response.attachment(file.data);
     await sendObject(
       store,
