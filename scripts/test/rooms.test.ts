@@ -10,7 +10,7 @@ const ROOT = path.join(import.meta.dirname, "../..");
 const LAYERS: Record<string, string[]>[] = [
   { contracts: [], provision: [], samples: [], resnext: [] },
   { service: [], storage: [], client: [], queue: [] },
-  { checkpoint: [], dataset: [], features: [], report: [], worker: [] },
+  { access: [], checkpoint: [], dataset: [], features: [], report: [], worker: [] },
   { inference: [] },
   { training: [] },
   { api: [], "train-worker": [], "predict-worker": [], cli: [] },

@@ -11,6 +11,7 @@ import { aliasRoutes } from "./routes/aliases.ts";
 import { datasetRoutes } from "./routes/datasets.ts";
 import { importRoutes } from "./routes/imports.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { keyRoutes } from "./routes/keys.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { predictRoutes } from "./routes/predict.ts";
@@ -38,7 +39,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
   app.use(operationRoutes(context));
 
   const v1 = Router();
-  v1.use(requireKey(context.apiKey));
+  v1.use(requireKey(context));
   v1.use(auditChanges);
   v1.use(express.json({ limit: JSON_LIMIT }));
   v1.use("/datasets", datasetRoutes(context));
@@ -51,6 +52,7 @@ export function createApp(context: ApiContext, logger: Options["logger"]): Expre
   v1.use("/models/import", importRoutes(context));
   v1.use("/models", modelRoutes(context));
   v1.use("/aliases", aliasRoutes(context));
+  v1.use("/keys", keyRoutes(context));
   v1.get("/workers", async (_request, response) => {
     response.json({ workers: await context.queue.workers() });
   });

@@ -13,7 +13,13 @@ export const auditChanges: RequestHandler = (request, response, next) => {
     response.once("finish", () => {
       if (response.statusCode >= 400) return;
       const location = response.get("Location");
-      const line = { audit: true, by: callerOf(response), method: request.method, path, status: response.statusCode };
+      const line = {
+        audit: true,
+        by: callerOf(response).name,
+        method: request.method,
+        path,
+        status: response.statusCode,
+      };
       request.log.info({ ...line, ...(location !== undefined && { location }) }, "change");
     });
   }

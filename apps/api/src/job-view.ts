@@ -25,6 +25,7 @@ export async function jobView(queue: JobQueue, job: JobRecord, epochs?: Epoch[])
     }),
     ...(waiting && { waiting }),
     revision: job.revision,
+    ...(job.createdBy !== undefined && { createdBy: job.createdBy }),
     createdAt: job.createdAt.toISOString(),
     ...(job.startedAt && { startedAt: job.startedAt.toISOString() }),
     ...(job.finishedAt && { finishedAt: job.finishedAt.toISOString() }),

@@ -1,5 +1,6 @@
 /** The API process: reads its environment, opens what it needs, listens, and closes in the reverse order. */
 import { createServer } from "node:http";
+import { ApiKeys, RateLimits } from "@cardinal/access";
 import { ImageCaller, JobQueue, JobWatcher, type QueueConfig } from "@cardinal/queue";
 import {
   apiVariables,
@@ -72,6 +73,8 @@ await runMain(async () => {
         imageTimeoutMs: env.IMAGE_TIMEOUT_SECONDS * 1000,
       },
       apiKey: env.API_KEY,
+      keys: new ApiKeys(queue.internals),
+      rates: new RateLimits(queue.internals),
       importHosts: hostList(env.IMPORT_ALLOWED_HOSTS),
       prefixArea: env.PREDICT_PREFIX_AREA,
       isClosing: shutdown.isClosing,

@@ -73,7 +73,9 @@ export const answerProblems: ErrorRequestHandler = (error, request, response, _n
     response.destroy();
     return;
   }
-  if (failure.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
+  const { retryAfterSeconds } = failure.details ?? {};
+  if (typeof retryAfterSeconds === "number") response.setHeader("Retry-After", retryAfterSeconds);
+  else if (failure.status === 503) response.setHeader("Retry-After", RETRY_AFTER_SECONDS);
   if (failure.status === 401) response.setHeader("WWW-Authenticate", "Bearer");
   // An upload may still be arriving: closing the connection stops it.
   const hasBody = request.get("Transfer-Encoding") !== undefined || Number(request.get("Content-Length") ?? 0) > 0;

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { after } from "node:test";
+import { ApiKeys, RateLimits } from "@cardinal/access";
 import { ImageCaller, JobQueue, JobWatcher, type QueueConfig } from "@cardinal/queue";
 import { closeServer, createLogger, createMetrics, listen } from "@cardinal/service";
 import { layout, type ObjectStore, openStore } from "@cardinal/storage";
@@ -43,6 +44,8 @@ export async function startApi(limits: Partial<ApiContext["limits"]> = {}, maxSt
     metrics,
     limits: { uploadBytes: 50e6, imageBytes: 1e6, imageTimeoutMs: 300, ...limits },
     apiKey: KEY,
+    keys: new ApiKeys(queue.internals),
+    rates: new RateLimits(queue.internals),
     importHosts: ["weights.example"],
     prefixArea: "inbox/",
     isClosing: () => false,

@@ -93,7 +93,12 @@ export async function importModel(options: ImportOptions): Promise<ImportResult>
       architecture: payload.request.architecture,
       classes,
       transform,
-      lineage: { job: payload.job, source: { format, ...fetched }, software: options.software },
+      lineage: {
+        job: payload.job,
+        ...(payload.createdBy !== undefined && { createdBy: payload.createdBy }),
+        source: { format, ...fetched },
+        software: options.software,
+      },
       files,
     });
     return await finish(store, payload, manifest);
@@ -129,7 +134,7 @@ async function finish(store: ObjectStore, payload: ImportPayload, manifest: Mode
   const bytes = await store.read(layout.modelFile(manifest.id, "report.json"));
   const { imported } = modelReportSchema.parse(JSON.parse(bytes.toString()));
   if (!imported || !("source" in manifest.lineage)) throw problem("model_corrupt", `${manifest.id} was not imported`);
-  if (alias !== undefined) await setAlias(store, alias, manifest.id);
+  if (alias !== undefined) await setAlias(store, alias, manifest.id, { by: payload.job });
   return {
     model: manifest.id,
     ...(alias !== undefined && { alias }),

@@ -15,7 +15,7 @@ const store = await openStore(storeConfigFromEnv(process.env));
 
 serveTasks({
   ingest: async (input, { emit, signal, ask }) => {
-    const { archive, request } = ingestPayloadSchema.parse(input);
+    const { archive, request, createdBy } = ingestPayloadSchema.parse(input);
     // Archives are read at any place, so they need a file.
     const folder = await mkdtemp(join(tmpdir(), "cardinal-ingest-"));
     try {
@@ -30,6 +30,7 @@ serveTasks({
         archivePath,
         store,
         request,
+        createdBy,
         emit,
         signal,
         mayPublish,

@@ -14,6 +14,7 @@ export function ancestorOf({ id, architecture, createdAt, lineage }: ModelManife
     architecture,
     createdAt,
     job: lineage.job,
+    ...(lineage.createdBy !== undefined && { createdBy: lineage.createdBy }),
     ...(trained && { dataset: trained.dataset }),
     ...(trained?.base !== undefined && { base: trained.base }),
   };

@@ -51,6 +51,8 @@ export const datasetVersionSchema = z.strictObject({
   name: nameSchema,
   version: sha256Schema,
   createdAt: z.iso.datetime(),
+  /** Name of the key that brought it in first. */
+  createdBy: nameSchema.optional(),
   classes: classesSchema,
   report: ingestReportSchema,
 });

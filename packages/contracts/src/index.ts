@@ -6,6 +6,7 @@ export * from "./images.ts";
 export * from "./imports.ts";
 export * from "./job-events.ts";
 export * from "./jobs.ts";
+export * from "./keys.ts";
 export * from "./models.ts";
 export * from "./names.ts";
 export * from "./prediction.ts";

@@ -102,6 +102,8 @@ export const jobViewSchema = z.strictObject({
   /** Grows with every change of the job: what `since` of a long poll compares. */
   revision: z.int(),
   createdAt: z.iso.datetime(),
+  /** Name of the key that submitted it. */
+  createdBy: z.string().optional(),
   startedAt: z.iso.datetime().optional(),
   finishedAt: z.iso.datetime().optional(),
   links: z.record(z.string(), z.string()),

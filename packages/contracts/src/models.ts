@@ -15,8 +15,12 @@ export const modelFileSchema = z.enum([
 ]);
 export type ModelFile = z.infer<typeof modelFileSchema>;
 
+/** Name of the key that asked for it. */
+const createdBy = nameSchema.optional();
+
 const trainedSchema = z.strictObject({
   job: z.string(),
+  createdBy,
   dataset: z.strictObject({ name: nameSchema, version: sha256Schema }),
   /** Id of the model that the training started from. */
   base: nameSchema.optional(),
@@ -26,6 +30,7 @@ const trainedSchema = z.strictObject({
 
 const importedSchema = z.strictObject({
   job: z.string(),
+  createdBy,
   /** The file that the weights came in. */
   source: z.strictObject({ format: weightsFormatSchema, sha256: sha256Schema, bytes: z.int().positive() }),
   software: z.string(),

@@ -21,12 +21,15 @@ export type QueueName = z.infer<typeof queueNameSchema>;
 export const queueNames = queueNameSchema.options;
 
 const v = z.literal(PAYLOAD_VERSION);
+/** Name of the key that submitted the job; what the job makes remembers it. */
+const createdBy = nameSchema.optional();
 const pinnedDataset = z.strictObject({ name: nameSchema, version: sha256Schema });
 
 /** The API pins names to versions and ids when it accepts a job, so a job never changes under its owner's hands. */
 export const trainPayloadSchema = z.strictObject({
   v,
   job: jobIdSchema,
+  createdBy,
   /** `base` is a model's id here, never an alias. */
   request: trainFieldsSchema.extend({ dataset: pinnedDataset, architecture: architectureSchema }),
 });
@@ -35,6 +38,7 @@ export type TrainPayload = z.infer<typeof trainPayloadSchema>;
 export const ingestPayloadSchema = z.strictObject({
   v,
   job: jobIdSchema,
+  createdBy,
   request: ingestRequestSchema,
   /** Store key of the uploaded archive; the ingest's end removes it. */
   archive: z.string().min(1),
@@ -44,6 +48,7 @@ export type IngestPayload = z.infer<typeof ingestPayloadSchema>;
 export const importPayloadSchema = z.strictObject({
   v,
   job: jobIdSchema,
+  createdBy,
   request: importRequestSchema.omit({ classes: true }),
   /** Store key of the weights: an upload, which the job's end removes, or a key of the import area. */
   file: z.string().min(1).optional(),

@@ -36,6 +36,7 @@ export const ancestorSchema = z.strictObject({
   architecture: architectureSchema.optional(),
   createdAt: z.iso.datetime().optional(),
   job: z.string().optional(),
+  createdBy: nameSchema.optional(),
   /** What it was trained on; absent for an imported model. */
   dataset: z.strictObject({ name: nameSchema, version: sha256Schema }).optional(),
   base: nameSchema.optional(),

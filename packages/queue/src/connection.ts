@@ -10,6 +10,8 @@ import { Redis } from "ioredis";
 /** The longest that a producer waits for Redis, in milliseconds: callers are promised an answer within 2 s. */
 const COMMAND_TIMEOUT_MS = 1_500;
 
+export type RedisConnection = Redis;
+
 const backoff = (times: number): number => Math.min(50 * 2 ** Math.min(times, 6), 2_000);
 
 /** `onError` hears of every lost connection; ioredis goes on by itself. */

@@ -2,7 +2,7 @@ export type { Backlog } from "./backlog.ts";
 export type { QueueWorker, WorkerEvents } from "./bull-worker.ts";
 export type { StopReason } from "./child.ts";
 export { ComputeProcess, type ComputeProcessOptions, type RunOptions } from "./child-process.ts";
-export type { RedisFacts } from "./connection.ts";
+export { guarded, type RedisConnection, type RedisFacts } from "./connection.ts";
 export { QueueConsumer } from "./consumer.ts";
 export { createImageWorker, ImageCaller } from "./image-calls.ts";
 export type { IngestHold } from "./ingest-hold.ts";

@@ -45,9 +45,12 @@ export interface EnqueueOptions {
   request: Record<string, unknown>;
   asked?: unknown;
   priority: number;
+  /** Its own for each key that submits. */
   idempotencyKey?: string;
   /** How much there is to do, where that is known. */
   work?: Work;
+  /** Name of the key that submits. */
+  createdBy?: string;
   confirm?(job: Pick<JobRecord, "id" | "kind" | "payload">): Promise<void>;
 }
 
@@ -119,7 +122,7 @@ export class JobQueue {
     const parsed = payloadSchemas[kind].parse(payload) as Payloads[K];
     return guarded(async () => {
       const idempotency = options.idempotencyKey && {
-        keyDigest: sha256(`${kind}\n${options.idempotencyKey}`),
+        keyDigest: sha256(`${kind}\n${options.createdBy ?? ""}\n${options.idempotencyKey}`),
         requestDigest: sha256(JSON.stringify(options.asked ?? options.request)),
       };
       const made = await this.#records.create({
@@ -129,6 +132,7 @@ export class JobQueue {
         payload: parsed,
         priority: options.priority,
         ...(options.work && { work: options.work }),
+        createdBy: options.createdBy,
         ...(idempotency && { idempotency }),
       });
       if (made.outcome === "conflict") {
@@ -370,7 +374,7 @@ export class JobQueue {
     }
   }
 
-  /** For the image caller, which shares the connection. */
+  /** For what shares the connection: the image caller, API keys. */
   get internals() {
     return { redis: this.#redis, keys: this.#keys, bull: this.#bull };
   }

@@ -2,6 +2,7 @@
 import type { QueueName } from "@cardinal/contracts";
 
 export interface Keys {
+  readonly namespace: string;
   readonly bull: string;
   /** Hash: the record of a job; also the channel on which its changes are told. */
   job(id: string): string;
@@ -40,6 +41,7 @@ export interface Keys {
 
 export function keysOf(namespace: string): Keys {
   return {
+    namespace,
     bull: `${namespace}:q`,
     job: (id) => `${namespace}:job:${id}`,
     epochs: (id) => `${namespace}:epochs:${id}`,

@@ -25,6 +25,8 @@ export interface JobRecord {
   request: Record<string, unknown>;
   payload: Record<string, unknown>;
   priority: number;
+  /** Name of the key that submitted it. */
+  createdBy?: string;
   attempts: number;
   /** Of those, how many belong to budgets before the last retry. */
   attemptsBefore: number;
@@ -73,6 +75,7 @@ export interface NewJob {
   payload: Record<string, unknown>;
   priority: number;
   work?: Work;
+  createdBy?: string;
   idempotency?: { keyDigest: string; requestDigest: string };
 }
 
@@ -123,6 +126,7 @@ export class JobRecords {
       createdAt: now,
       waitingSince: now,
       ...(job.work && { work: JSON.stringify(job.work) }),
+      ...(job.createdBy !== undefined && { createdBy: job.createdBy }),
     };
     const [outcome, id] = await this.#redis.cardinalCreate(
       keys.job(job.id),
@@ -361,6 +365,7 @@ function parseRecord(id: string, hash: Record<string, string>): JobRecord | unde
     request: json(hash.request) ?? {},
     payload: json(hash.payload) ?? {},
     priority: Number(hash.priority),
+    createdBy: hash.createdBy,
     attempts: Number(hash.attempts),
     attemptsBefore: Number(hash.attemptsBefore ?? 0),
     createdAt: new Date(Number(hash.createdAt)),

@@ -31,7 +31,12 @@ const required = z
     return z.NEVER;
   });
 
-const key = required.refine((value) => value.length >= 16, "must have 16 characters or more");
+/** What templates and tutorials put where a key belongs, and what somebody types who wants to be through with it. */
+const PLACEHOLDER = /change.?me|replace.?me|your.?(own.?)?(api.?)?key|placeholder|example|^(.{1,8})\3+$/i;
+
+const key = required
+  .refine((value) => value.length >= 16, "must have 16 characters or more")
+  .refine((value) => !PLACEHOLDER.test(value) && new Set(value).size >= 8, "is a placeholder: make one at random");
 
 const whole = (fallback: number, min: number, max: number) =>
   z

@@ -109,7 +109,7 @@ async function finish(store: ObjectStore, payload: TrainPayload, manifest: Model
   const { lineage, metrics } = manifest;
   if (!("recipe" in lineage) || !metrics) throw problem("model_corrupt", `${manifest.id} does not say what trained it`);
   const { evaluatedOn: _, ...figures } = report.training;
-  if (alias !== undefined) await setAlias(store, alias, manifest.id);
+  if (alias !== undefined) await setAlias(store, alias, manifest.id, { by: payload.job });
   return {
     model: manifest.id,
     ...(alias !== undefined && { alias }),
@@ -196,6 +196,7 @@ function manifestOf(options: PublishOptions, id: string, files: ModelManifest["f
     metrics: { valAccuracy: accuracy, valLoss: loss, bestEpoch: epoch },
     lineage: {
       job: payload.job,
+      ...(payload.createdBy !== undefined && { createdBy: payload.createdBy }),
       dataset: { name: set.name, version: set.version },
       ...(base && { base: base.id }),
       recipe,

@@ -48,7 +48,7 @@ function answer(response: Response, record: AliasRecord): void {
 
 function moveOptions(request: Request, response: Response) {
   const revision = revisionOf(request.get("If-Match"));
-  return { by: callerOf(response), ...(revision !== undefined && { revision }) };
+  return { by: callerOf(response).name, ...(revision !== undefined && { revision }) };
 }
 
 function revisionOf(ifMatch: string | undefined): number | undefined {

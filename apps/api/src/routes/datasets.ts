@@ -15,8 +15,9 @@ import { answerAccepted } from "../accept-job.ts";
 import { callerOf } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
 import { idempotencyKeyOf, nameOf, queryOf, versionOf } from "../request-parsing.ts";
+import { requireRoom, submission } from "../submission.ts";
 import { dropUpload, receiveFile } from "../upload.ts";
-import { jobsOfDataset, requireUsable } from "../uses.ts";
+import { jobsOfDataset } from "../uses.ts";
 
 const INGEST_PRIORITY = 100;
 const ARCHIVE_TYPES = [
@@ -73,13 +74,14 @@ export function datasetRoutes(context: ApiContext): Router {
 }
 
 const deletion = ({ queue }: ApiContext, name: string, response: Response): DeleteDatasetOptions => ({
-  by: callerOf(response),
+  by: callerOf(response).name,
   jobs: (version) => jobsOfDataset(queue, name, version),
 });
 
 async function acceptArchive(context: ApiContext, wanted: IngestRequest, request: Request, response: Response) {
   const { store, queue, limits } = context;
   const idempotencyKey = idempotencyKeyOf(request);
+  await requireRoom(context, response);
   const id = JobQueue.newId("ingest");
   const archive = layout.upload(id);
   const received = await receiveFile(request, store, {
@@ -87,11 +89,11 @@ async function acceptArchive(context: ApiContext, wanted: IngestRequest, request
     maxBytes: limits.uploadBytes,
     types: ARCHIVE_TYPES,
   });
-  const payload = { v: PAYLOAD_VERSION, job: id, request: wanted, archive } as const;
+  const submitted = submission(context, response);
+  const payload = { v: PAYLOAD_VERSION, job: id, createdBy: submitted.createdBy, request: wanted, archive } as const;
   const shown = { ...wanted, archive: { bytes: received.bytes, sha256: received.sha256 } };
-  const confirm = (job: Parameters<typeof requireUsable>[1]) => requireUsable(store, job);
   const work = { sort: "ingest", amount: received.bytes };
-  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, confirm, work };
+  const options = { request: shown, priority: INGEST_PRIORITY, idempotencyKey, work, ...submitted };
   const { job, created } = await queue.enqueue("ingest", payload, options).catch(async (error) => {
     await dropUpload(context, id, archive, error);
     throw error;

@@ -12,6 +12,7 @@ import { type Request, type Response, Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf, queryOf } from "../request-parsing.ts";
+import { requireRoom, submission } from "../submission.ts";
 import { dropUpload, receiveFile } from "../upload.ts";
 
 const IMPORT_PRIORITY = 100;
@@ -55,6 +56,7 @@ async function importBody(context: ApiContext, request: Request, response: Respo
   const { store, limits } = context;
   const schema = importRequestSchema.omit({ source: true });
   const fromQuery = queryOf(request, schema.omit({ classes: true }), ["resize", "crop"]);
+  await requireRoom(context, response);
   const id = JobQueue.newId("import");
   const key = layout.upload(id);
   const received = await receiveFile(request, store, { key, maxBytes: limits.uploadBytes, types: WEIGHT_TYPES });
@@ -77,7 +79,7 @@ function classesOf(text: string | undefined): { classes?: unknown } {
 }
 
 async function accept(
-  { store, queue }: ApiContext,
+  context: ApiContext,
   id: string,
   wanted: ImportRequest,
   origin: { file: string } | { url: string },
@@ -85,8 +87,11 @@ async function accept(
   response: Response,
   uploaded?: PutResult,
 ): Promise<void> {
+  const { store, queue } = context;
   const { classes, ...rest } = wanted;
-  const payload: ImportPayload = { v: PAYLOAD_VERSION, job: id, request: rest, ...origin };
+  const submitted = submission(context, response);
+  const { createdBy } = submitted;
+  const payload: ImportPayload = { v: PAYLOAD_VERSION, job: id, createdBy, request: rest, ...origin };
   if (classes) {
     payload.classes = layout.importClasses(id);
     await store.put(payload.classes, Buffer.from(JSON.stringify(classes)));
@@ -96,6 +101,7 @@ async function accept(
     request: { ...rest, ...(classes && { classes: classes.length }), ...(file && { file }) },
     priority: IMPORT_PRIORITY,
     idempotencyKey: idempotencyKeyOf(request),
+    ...submitted,
   });
   if (!created && uploaded) await store.delete(uploaded.key);
   await answerAccepted(response, queue, job);

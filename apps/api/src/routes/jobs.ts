@@ -2,6 +2,7 @@
 import { jobKindSchema, jobStateSchema } from "@cardinal/contracts";
 import { Router } from "express";
 import { z } from "zod";
+import { requireScope } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
 import { jobView } from "../job-view.ts";
 import { purgeJob } from "../purge-job.ts";
@@ -29,6 +30,7 @@ export function jobRoutes(context: ApiContext): Router {
 
   router.delete("/:id", async (request, response) => {
     if (queryOf(request, deleteQuerySchema, []).purge === "true") {
+      requireScope(response, "admin");
       await purgeJob(context, jobIdOf(request));
       response.status(204).end();
       return;

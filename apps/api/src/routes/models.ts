@@ -37,7 +37,7 @@ export function modelRoutes({ store, queue }: ApiContext): Router {
     if (!id.startsWith(MODEL_ID_PREFIX)) {
       throw problem("invalid_name", `a model is deleted by its id (${MODEL_ID_PREFIX}…), not by the alias ${id}`);
     }
-    await deleteModel(store, id, { by: callerOf(response), jobs: () => jobsOfModel(queue, id) });
+    await deleteModel(store, id, { by: callerOf(response).name, jobs: () => jobsOfModel(queue, id) });
     response.status(204).end();
   });
 

@@ -16,12 +16,13 @@ import { type Request, type Response, Router } from "express";
 import { ulid } from "ulid";
 import { z } from "zod";
 import { answerAccepted } from "../accept-job.ts";
+import { callerOf } from "../auth.ts";
 import type { ApiContext } from "../context.ts";
 import { type DatasetSplits, splitsReader } from "../dataset-splits.ts";
 import { waitPreference } from "../prefer.ts";
 import { bodyOf, idempotencyKeyOf, nameOf, queryOf } from "../request-parsing.ts";
+import { submission } from "../submission.ts";
 import { receiveBytes } from "../upload.ts";
-import { requireUsable } from "../uses.ts";
 
 const imageQuerySchema = z.strictObject({ model: z.string({ error: "is required" }), topK: topKSchema });
 
@@ -39,7 +40,7 @@ export function predictRoutes(context: ApiContext): Router {
       asked: wanted,
       priority: wanted.priority,
       idempotencyKey: idempotencyKeyOf(request),
-      confirm: (job) => requireUsable(context.store, job),
+      ...submission(context, response, images),
       ...(images !== undefined && { work: { sort: `shard:${payload.model}`, amount: images } }),
     });
     await answerAccepted(response, queue, job);
@@ -103,12 +104,13 @@ async function refuseEmpty(store: ObjectStore, prefix: string, area: string): Pr
 }
 
 async function answerImage(context: ApiContext, request: Request, response: Response): Promise<void> {
-  const { store, images, limits } = context;
+  const { store, images, limits, rates } = context;
   const { model: reference, topK } = queryOf(request, imageQuerySchema, ["topK"]);
   const model = await resolveModel(store, nameOf(reference, "the model's name"));
   const preferred = waitPreference(request);
   const bytes = await receiveBytes(request, limits.imageBytes);
   if (bytes.length === 0) throw problem("empty_file", "the body has no bytes: send an image's");
+  await rates.images(callerOf(response), 1);
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   const image = layout.upload(`image-${ulid().toLowerCase()}`);

@@ -9,15 +9,18 @@ import { Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { jobIdOf } from "../request-parsing.ts";
+import { requireRoom } from "../submission.ts";
 import { requireUsable } from "../uses.ts";
 
-export function retryRoutes({ store, queue }: ApiContext): Router {
+export function retryRoutes(context: ApiContext): Router {
+  const { store, queue } = context;
   const router = Router();
   router.post("/:id/retry", async (request, response) => {
     const id = jobIdOf(request);
     const ended = await queue.get(id);
     // Before: a job that cannot run stays as it ended. Once more when it is open: then nobody deletes it any more.
     if (ended.finishedAt) await requireInputs(store, ended);
+    await requireRoom(context, response);
     const job = await queue.requeueEnded(id, (open) => requireInputs(store, open));
     await answerAccepted(response, queue, job);
   });

@@ -19,7 +19,7 @@ import { Router } from "express";
 import { answerAccepted } from "../accept-job.ts";
 import type { ApiContext } from "../context.ts";
 import { bodyOf, idempotencyKeyOf } from "../request-parsing.ts";
-import { requireUsable } from "../uses.ts";
+import { submission } from "../submission.ts";
 
 export function trainRoutes(context: ApiContext): Router {
   const { queue } = context;
@@ -28,15 +28,16 @@ export function trainRoutes(context: ApiContext): Router {
     const wanted = bodyOf(request, trainRequestSchema);
     const { pinned, images } = await pinRequest(context, wanted);
     const id = JobQueue.newId("train");
+    const submitted = submission(context, response);
     const { job } = await queue.enqueue(
       "train",
-      { v: PAYLOAD_VERSION, job: id, request: pinned },
+      { v: PAYLOAD_VERSION, job: id, createdBy: submitted.createdBy, request: pinned },
       {
         request: pinned,
         asked: wanted,
         priority: wanted.priority,
         idempotencyKey: idempotencyKeyOf(request),
-        confirm: (job) => requireUsable(context.store, job),
+        ...submitted,
         work: { sort: `train:${pinned.architecture}:${pinned.trainable}`, amount: pinned.epochs * images },
       },
     );

@@ -29,6 +29,8 @@ export interface IngestOptions {
   archivePath: string;
   store: ObjectStore;
   request: IngestRequest;
+  /** Who brought it in; kept in the version. */
+  createdBy?: string;
   emit: Emit;
   signal?: AbortSignal;
   /** Asked once, before the version comes to exist: false ends the ingest with `cancelled`, and no version is made. */
@@ -79,8 +81,10 @@ export async function ingestArchive(options: IngestOptions): Promise<IngestResul
     const report = makeReport(layout, rows, skipped, valDrawn);
     await putImages(archive, images, store, progress, signal);
     if (options.mayPublish && !(await options.mayPublish())) throw problem("cancelled", "the ingest was cancelled");
-    const created = await publish(store, request.name, { manifest, classes: layout.classes, report, signal });
-    return { dataset: request.name, version: manifest.version, created, classes: layout.classes, report };
+    const { classes } = layout;
+    const publication = { manifest, classes, report, createdBy: options.createdBy, signal };
+    const created = await publish(store, request.name, publication);
+    return { dataset: request.name, version: manifest.version, created, classes, report };
   } finally {
     progress.end();
   }

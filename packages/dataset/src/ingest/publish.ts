@@ -15,6 +15,7 @@ export interface Publication {
   manifest: Manifest;
   classes: string[];
   report: IngestReport;
+  createdBy?: string;
   signal?: AbortSignal;
 }
 
@@ -50,9 +51,10 @@ async function putFiles(store: ObjectStore, name: string, { manifest, classes, r
   await store.put(layout.report(name, version), json(report), { signal });
 }
 
-function datasetJson(name: string, { manifest, classes, report }: Publication): Buffer {
+function datasetJson(name: string, { manifest, classes, report, createdBy }: Publication): Buffer {
   const { version } = manifest;
-  return json({ name, version, createdAt: new Date().toISOString(), classes, report } satisfies DatasetVersion);
+  const by = createdBy === undefined ? {} : { createdBy };
+  return json({ name, version, createdAt: new Date().toISOString(), ...by, classes, report } satisfies DatasetVersion);
 }
 
 const json = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
