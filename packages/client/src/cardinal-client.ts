@@ -17,6 +17,9 @@ import {
   type JobView,
   jobListSchema,
   jobViewSchema,
+  type KeyView,
+  keyListSchema,
+  type keyRequestSchema,
   type ListedModel,
   type LogLine,
   type ModelFile,
@@ -24,6 +27,8 @@ import {
   type ModelView,
   modelListSchema,
   modelViewSchema,
+  type NewKey,
+  newKeySchema,
   type PredictRequest,
   type predictRequestSchema,
   type Row,
@@ -263,6 +268,19 @@ export class CardinalClient {
   /** Removes an ended job and its results; what it made stays. */
   async purge(id: string): Promise<void> {
     await this.#delete(`/v1/jobs/${encodeURIComponent(id)}`, { purge: "true" });
+  }
+
+  /** Makes a key; its secret is in this answer and nowhere else. Keys are for callers of scope `admin`. */
+  createKey(request: z.input<typeof keyRequestSchema>): Promise<NewKey> {
+    return callJson(this.#connection, newKeySchema, "/v1/keys", { method: "POST", json: request });
+  }
+
+  async keys(): Promise<KeyView[]> {
+    return (await callJson(this.#connection, keyListSchema, "/v1/keys")).keys;
+  }
+
+  async revokeKey(name: string): Promise<void> {
+    await this.#delete(`/v1/keys/${encodeURIComponent(name)}`);
   }
 
   async workers(): Promise<WorkerView[]> {
