@@ -9,6 +9,13 @@ import { guardLeaks, waitFor } from "@cardinal/testing";
 import { KEY, startApi, VERSION } from "./api-under-test.ts";
 import { cuttingProxy } from "./cutting-proxy.ts";
 
+// Before the API's own hook, which ends the Redis that these need to close.
+after(async () => {
+  for (const { end } of runs.values()) end();
+  for (const worker of workers) await worker.close();
+  await consumer.close();
+  await proxy[Symbol.asyncDispose]();
+});
 const api = await startApi();
 const proxy = await cuttingProxy(api.url, "/cardinal");
 const client = new CardinalClient({ baseUrl: proxy.url, key: KEY });
@@ -29,12 +36,6 @@ const workers = [
     },
   }),
 ];
-after(async () => {
-  for (const { end } of runs.values()) end();
-  for (const worker of workers) await worker.close();
-  await consumer.close();
-  await proxy[Symbol.asyncDispose]();
-});
 guardLeaks();
 
 const ROWS = Array.from({ length: 3_000 }, (_, n) => ({
@@ -99,8 +100,9 @@ test("rows over a connection that breaks off again and again: each once, in orde
   await api.store.put(layout.rows(id), linesOf(ROWS.toReversed()));
   await assert.rejects(Array.fromAsync(rows), { name: "CardinalError", code: "object_changed" });
 
-  proxy.cut(1, 40_001);
-  const stream = await client.results(id, "csv");
+  // This one is compressed.
+  proxy.cut(1, 1_000);
+  const stream = await client.results(id, "jsonl");
   await assert.rejects(
     Array.fromAsync(stream),
     (error) => error instanceof CardinalError && error.code === "api_unreachable",

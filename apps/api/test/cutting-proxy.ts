@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 export interface CuttingProxy extends AsyncDisposable {
   /** With the path. */
   url: string;
-  /** How many answers are cut off from now on, each after so many bytes of its body; `wait` holds them open before. */
+  /** How many answers are cut off from now on, each after so many bytes of its body. */
   cut(answers: number, afterBytes: number): void;
   /** Paths that were asked for, with their query. */
   asked: string[];
@@ -30,11 +30,13 @@ export async function cuttingProxy(target: string, prefix: string): Promise<Cutt
       let left = cuts > 0 ? afterBytes : Number.POSITIVE_INFINITY;
       if (cuts > 0) cuts--;
       answer.on("data", (chunk: Buffer) => {
-        outgoing.write(chunk.subarray(0, Math.min(chunk.length, left)));
-        left -= chunk.length;
-        if (left <= 0) outgoing.destroy();
+        if (left <= 0) return;
+        const part = chunk.subarray(0, Math.min(chunk.length, left));
+        left -= part.length;
+        // What was written must arrive: the connection ends, rather than being reset.
+        outgoing.write(part, () => left <= 0 && outgoing.socket?.end());
       });
-      answer.on("end", () => outgoing.end());
+      answer.on("end", () => left > 0 && outgoing.end());
       answer.on("error", () => outgoing.destroy());
     });
     upstream.on("error", () => outgoing.destroy());

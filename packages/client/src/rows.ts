@@ -15,7 +15,9 @@ export async function* readRows(connection: Connection, path: string): AsyncGene
   for (;;) {
     try {
       const isRest = place > 0 && etag !== null;
-      const headers = isRest ? { range: `bytes=${place}-`, "if-range": etag! } : undefined;
+      // Only plain bytes can be gone on with.
+      const plain = { "accept-encoding": "identity" };
+      const headers = isRest ? { ...plain, range: `bytes=${place}-`, "if-range": etag! } : plain;
       const response = await call(connection, path, { headers });
       if (isRest && response.status !== 206) {
         await response.body?.cancel();
