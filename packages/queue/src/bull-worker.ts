@@ -2,6 +2,7 @@
 import { type JobKind, PAYLOAD_VERSION, type ProblemRecord, problem, type QueueName } from "@cardinal/contracts";
 import { DelayedError, type Job, WaitingError, Worker } from "bullmq";
 import type { StopReason } from "./child.ts";
+import { farewell } from "./connection.ts";
 import type { QueueConsumer } from "./consumer.ts";
 import { LOCK_MS, policies, STALL_CHECK_MS } from "./policy.ts";
 
@@ -110,7 +111,7 @@ export function openBullWorker(
     async close() {
       draining = true;
       for (const stop of runs.values()) stop.stop("drain");
-      await bull.close();
+      await farewell(consumer.redis, bull.close(), () => runs.size === 0);
     },
   };
 }

@@ -47,6 +47,29 @@ export async function whenReady(redis: Redis, timeoutMs = 10_000): Promise<void>
   }
 }
 
+/** How long a process that ends waits for a Redis that is away, in milliseconds. */
+const FAREWELL_MS = 2_000;
+const FAREWELL_LOOK_MS = 100;
+
+/**
+ * Waits for what a consumer says when it ends; its commands would wait for ever for a Redis that is gone. So the wait
+ * ends as well when `mayGiveUp` has held and Redis has been away for 2 s in a row: locks and heartbeats run out by
+ * themselves.
+ */
+export async function farewell(redis: Redis, words: Promise<unknown>, mayGiveUp = () => true): Promise<void> {
+  const { promise: givenUp, resolve } = Promise.withResolvers<void>();
+  let away = 0;
+  const timer = setInterval(() => {
+    away = redis.status !== "ready" && mayGiveUp() ? away + FAREWELL_LOOK_MS : 0;
+    if (away >= FAREWELL_MS) resolve();
+  }, FAREWELL_LOOK_MS);
+  try {
+    await Promise.race([words, givenUp]);
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 export interface RedisFacts {
   version: string;
   /** Append-only file: without it a restart of Redis loses the jobs since its last snapshot. */

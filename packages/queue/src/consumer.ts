@@ -2,7 +2,7 @@
 import type { LogLevel, WorkerView } from "@cardinal/contracts";
 import type { Redis } from "ioredis";
 import { type BullQueues, closeBullQueues, openBullQueues } from "./bull.ts";
-import { checkRedis, openConsumer, type RedisFacts, whenReady } from "./connection.ts";
+import { checkRedis, farewell, openConsumer, type RedisFacts, whenReady } from "./connection.ts";
 import { type Heartbeat, startHeartbeat } from "./fleet.ts";
 import { whenNotHeld } from "./ingest-hold.ts";
 import { JobLog } from "./job-log.ts";
@@ -62,8 +62,11 @@ export class QueueConsumer {
   }
 
   async close(): Promise<void> {
-    await this.#heartbeat?.stop().catch(this.#onError);
-    await closeBullQueues(this.bull);
+    const words = async () => {
+      await this.#heartbeat?.stop().catch(this.#onError);
+      await closeBullQueues(this.bull);
+    };
+    await farewell(this.redis, words());
     this.redis.disconnect();
   }
 }
