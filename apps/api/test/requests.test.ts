@@ -9,6 +9,7 @@ const api = await startApi();
 guardLeaks();
 await putDataset(api.store, "digits");
 await putDataset(api.store, "one-class", { classes: ["only"] });
+await putDataset(api.store, "wide", { classes: Array.from({ length: 300 }, (_, at) => `c${at}`), train: 600 });
 await putDataset(api.store, "flat", { classes: [], train: 0, val: 0, all: 5 });
 await putModel(api.store, "mdl-test-1");
 
@@ -76,6 +77,22 @@ test("bad recipes of POST /v1/train, each with its path", async () => {
   await bad("classWeights", { classWeights: [1, 2, 3] });
   await bad("classWeights", { classWeights: { a: 1, c: 2 } });
   await bad("classWeights.a", { classWeights: { a: 0 } });
+  const swept = (path: string, sweep: object, more = {}) => bad(path, { trainable: "head", sweep, ...more });
+  await bad("sweep", { sweep: { learningRate: [1e-3] } });
+  await bad("sweep", { trainable: "layer2", sweep: { learningRate: [1e-3] } });
+  await swept("sweep", {});
+  await swept("sweep", { samples: 3 });
+  await swept("sweep.learningRate", { learningRate: [] });
+  await swept("sweep.learningRate", { learningRate: [1e-3, 1e-3] });
+  await swept("sweep.learningRate.1", { learningRate: [1e-3, 0] });
+  await swept("sweep.optimizer.0", { optimizer: ["lion"] });
+  await swept("sweep.weightDecay", { weightDecay: 0.1 });
+  await swept("sweep.momentum", { momentum: [0.9], learningRate: [1] });
+  await swept("sweep.samples", { learningRate: [1, 2], samples: 257 });
+  await swept("sweep.samples", { learningRate: [1], optimizer: ["adam", "sgd"], samples: 3 });
+  const many = Array.from({ length: 129 }, (_, at) => at + 1);
+  await swept("sweep", { learningRate: many, weightDecay: [0, 1] });
+  await swept("sweep", { learningRate: many }, { epochs: 200 });
 });
 
 test("what a training job cannot do is refused before it is queued", async () => {
@@ -91,6 +108,10 @@ test("what a training job cannot do is refused before it is queued", async () =>
   await refused(await based({ trainable: "layer5" }), 400, "invalid_request", "trainable");
   await refused(await based({ imageSize: 3 }), 400, "invalid_request", "imageSize");
   await refused(await train({ imageSize: 31 }), 400, "image_size_too_small", "imageSize");
+  await refused(await train({ imageSize: 32, batchSize: 1 }), 400, "batch_too_small", "batchSize");
+  await refused(await based({ imageSize: 4, batchSize: 1 }), 400, "batch_too_small", "batchSize");
+  const sweep = { learningRate: [1e-4, 1e-2], samples: 64 };
+  await refused(await based({ dataset: "wide", trainable: "head", sweep }), 400, "invalid_request", "sweep");
   await refused(await train({ dataset: "nothing" }), 404, "dataset_not_found");
   await refused(await train({ dataset: `digits@${"0".repeat(64)}` }), 404, "dataset_not_found");
   await refused(await train({ dataset: "one-class" }), 422, "single_class", "dataset");

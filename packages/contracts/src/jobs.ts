@@ -1,6 +1,7 @@
 /** Jobs as the API shows them, and what workers report while they run one. */
 import { z } from "zod";
 import { isProblemCode, type ProblemCode } from "./problems.ts";
+import { sweepProgressSchema } from "./sweep.ts";
 import { epochSchema } from "./training.ts";
 
 export const jobKindSchema = z.enum(["ingest", "import", "train", "predict"]);
@@ -24,8 +25,9 @@ export const progressSchema = z.strictObject({
   /** Training: the epoch under way, from 1, and how many there will be at most. */
   epoch: z.int().optional(),
   totalEpochs: z.int().optional(),
-  /** Training: the epochs that are finished. Lists of jobs leave them out. */
+  /** Training: the epochs that are finished; of a sweep, each of the head that was best at it. Lists of jobs leave them out. */
   epochs: z.array(epochSchema).optional(),
+  sweep: sweepProgressSchema.optional(),
   /** Training: of the latest step. */
   loss: z.number().optional(),
   /** Training: share of right answers among the training images of the epoch so far. */

@@ -4,6 +4,7 @@ import { transformSchema } from "./images.ts";
 import { weightsFormatSchema } from "./imports.ts";
 import { nameSchema, sha256Schema } from "./names.ts";
 import { evaluationSchema, splitDuplicatesSchema, trainingPhaseSchema } from "./report.ts";
+import { sweepHeadSchema } from "./sweep.ts";
 import { architectureSchema, epochSchema, headOriginSchema, recipeSchema, trainingEndSchema } from "./training.ts";
 
 export const modelFileSchema = z.enum([
@@ -75,6 +76,8 @@ export const modelReportSchema = z.strictObject({
   evaluation: evaluationSchema.optional(),
   duplicates: splitDuplicatesSchema.optional(),
   phases: z.array(trainingPhaseSchema).optional(),
+  /** The heads of a sweep with their curves, as the job's result ranks them; the winner's are `epochs`, too. */
+  sweep: z.array(sweepHeadSchema.extend({ curve: z.array(epochSchema) })).optional(),
   /** How the figures came about; absent in models that Cardinal has not trained. */
   training: z
     .strictObject({

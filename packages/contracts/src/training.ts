@@ -2,22 +2,25 @@
 import { z } from "zod";
 import { augmentSchema, transformSchema } from "./images.ts";
 import { aliasSchema, datasetReferenceSchema, modelReferenceSchema } from "./names.ts";
+import { optimizerSchema, usedOptimizerSchema } from "./optimizer.ts";
+import { MAX_SWEEP_EPOCHS, sweepHeadSchema, sweepSchema, sweepSize } from "./sweep.ts";
 
 /**
  * What a request can be checked against without knowing a model: the side in pixels of the square that a network is made
- * for, the smallest that it takes, and the number of its stages (layer1, layer2, ...). packages/resnext defines the networks; its test compares.
+ * for, the smallest that it takes, the number of its stages (layer1, layer2, ...), and how often it halves the side, rounding up, before
+ * the last of them. packages/resnext defines the networks; a test of packages/training compares.
  */
 export const architectures = {
-  resnext50_32x4d: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnext101_32x8d: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnext101_64x4d: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnext29_8x64d: { imageSize: 32, minImageSize: 4, stages: 3 },
-  resnext14_8x4d: { imageSize: 28, minImageSize: 4, stages: 3 },
-  resnet18: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnet34: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnet50: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnet101: { imageSize: 224, minImageSize: 32, stages: 4 },
-  resnet152: { imageSize: 224, minImageSize: 32, stages: 4 },
+  resnext50_32x4d: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnext101_32x8d: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnext101_64x4d: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnext29_8x64d: { imageSize: 32, minImageSize: 4, stages: 3, halvings: 2 },
+  resnext14_8x4d: { imageSize: 28, minImageSize: 4, stages: 3, halvings: 2 },
+  resnet18: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnet34: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnet50: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnet101: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
+  resnet152: { imageSize: 224, minImageSize: 32, stages: 4, halvings: 5 },
 } as const;
 
 export const architectureSchema = z.enum(
@@ -30,28 +33,6 @@ export const prioritySchema = z.int().min(1).max(1000).default(100);
 
 /** What `architecture` is when a request names neither it nor a base. */
 export const DEFAULT_ARCHITECTURE: ArchitectureName = "resnext50_32x4d";
-
-const optimizerNameSchema = z.enum(["adam", "adamw", "sgd"]);
-
-/** Updates as PyTorch's `Adam`, `AdamW` and `SGD` make them, with their defaults but for SGD's momentum. */
-export const optimizerSchema = z
-  .strictObject({
-    name: optimizerNameSchema.default("adam"),
-    learningRate: z.number().positive().max(1e6).default(1e-4),
-    /** 0.01 with adamw, 0 with the others. adam and sgd add it to the gradient (L2), adamw decays the weights apart. */
-    weightDecay: z.number().min(0).max(1e3).optional(),
-    /** Of sgd only; 0.9. */
-    momentum: z.number().min(0).lt(1).optional(),
-    /** false: weight decay leaves the weights of BatchNorm and every bias alone. PyTorch decays all of them. */
-    decayNormAndBias: z.boolean().default(true),
-  })
-  .refine(({ name, momentum }) => name === "sgd" || momentum === undefined, {
-    error: "is for the optimizer sgd only",
-    path: ["momentum"],
-  })
-  .transform(({ name, learningRate, weightDecay = name === "adamw" ? 0.01 : 0, momentum = 0.9, decayNormAndBias }) => {
-    return { name, learningRate, weightDecay, ...(name === "sgd" && { momentum }), decayNormAndBias };
-  });
 
 const scheduleNameSchema = z.enum(["constant", "step", "cosine"]);
 
@@ -136,6 +117,8 @@ export const trainFieldsSchema = z.strictObject({
    */
   maxRuntimeSeconds: maxRuntimeSchema.optional(),
   augment: augmentSchema.prefault({}),
+  /** Trains many heads at once and keeps the best one; of `trainable` head only. */
+  sweep: sweepSchema.optional(),
   /** Side of the square that the network sees, in pixels; the base's, or the architecture's own, by default. */
   imageSize: z.int().min(4).max(1024).optional(),
   seed: z
@@ -147,9 +130,17 @@ export const trainFieldsSchema = z.strictObject({
   priority: prioritySchema,
 });
 
-export const trainRequestSchema = trainFieldsSchema.refine(({ schedule, epochs }) => schedule.warmupEpochs < epochs, {
-  error: "must be below epochs, or the full learning rate is never reached",
-  path: ["schedule", "warmupEpochs"],
+export const trainRequestSchema = trainFieldsSchema.superRefine(({ schedule, epochs, sweep, trainable }, context) => {
+  const issue = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  if (schedule.warmupEpochs >= epochs) {
+    issue(["schedule", "warmupEpochs"], "must be below epochs, or the full learning rate is never reached");
+  }
+  if (!sweep) return;
+  if (trainable !== "head") issue(["sweep"], `is for the trainable head only, not ${trainable}`);
+  if (sweepSize(sweep) * epochs > MAX_SWEEP_EPOCHS) {
+    const message = `has ${sweepSize(sweep)} heads of ${epochs} epochs, more than ${MAX_SWEEP_EPOCHS} epochs together`;
+    issue(["sweep"], message);
+  }
 });
 export type TrainRequest = z.infer<typeof trainRequestSchema>;
 
@@ -163,13 +154,7 @@ export const recipeSchema = z.strictObject({
   epochs: z.int(),
   batchSize: z.int(),
   accumulate: accumulateSchema,
-  optimizer: z.strictObject({
-    name: optimizerNameSchema,
-    learningRate: z.number(),
-    weightDecay: z.number().default(0),
-    momentum: z.number().optional(),
-    decayNormAndBias: z.boolean().default(true),
-  }),
+  optimizer: usedOptimizerSchema,
   schedule: z.strictObject({
     name: scheduleNameSchema,
     stepEpochs: z.int().optional(),
@@ -223,7 +208,10 @@ export const trainResultSchema = z.strictObject({
   base: z.string().optional(),
   /** With a base only. */
   head: headOriginSchema.optional(),
+  /** After a sweep these and the figures below are the winner's. */
   epochs: z.array(epochSchema),
+  /** The heads of a sweep, the best first, those that failed last. Their curves are in the model's report. */
+  sweep: z.array(sweepHeadSchema).optional(),
   /** Absent in what versions without it have published. */
   endedBy: trainingEndSchema.optional(),
   bestEpoch: z.int(),

@@ -86,7 +86,7 @@ export function logitsOf(network: Network, batch: ImageBatch | FeatureBatch): Fl
 }
 
 /** Images [N, side, side, 3] or features [N, channels] of the rows from `start` to before `end`. */
-function inputTensor(batch: ImageBatch | FeatureBatch, start = 0, end = batch.labels.length) {
+export function inputTensor(batch: ImageBatch | FeatureBatch, start = 0, end = batch.labels.length) {
   const values = "pixels" in batch ? batch.pixels : batch.features;
   const size = values.length / batch.labels.length;
   const rows = values.slice(start * size, end * size);
@@ -95,7 +95,8 @@ function inputTensor(batch: ImageBatch | FeatureBatch, start = 0, end = batch.la
   return tf.tensor4d(rows, [end - start, side, side, 3]);
 }
 
-function notFinite(what: string, value: number, details: Record<string, number>): CardinalError {
+/** The error of a training that has diverged. */
+export function notFinite(what: string, value: number, details: Record<string, number>): CardinalError {
   const where = Object.entries(details).map(([name, number]) => `${name} ${number}`);
   return problem("loss_not_finite", `${what} became ${value} at ${where.join(", ")}; a smaller rate may help`, details);
 }

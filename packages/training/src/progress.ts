@@ -1,5 +1,5 @@
 /** Tells of a training in events, at most four times a second from within an epoch. */
-import type { Emit, Epoch } from "@cardinal/contracts";
+import type { Emit, Epoch, Progress } from "@cardinal/contracts";
 import type { StepFigures, TrainingState } from "./training-state.ts";
 
 const INTERVAL_MS = 250;
@@ -10,6 +10,7 @@ export class ProgressReporter {
   readonly #emit: Emit;
   readonly #steps: number;
   readonly #epochs: number;
+  readonly #more: () => Partial<Progress>;
   /** Step and time at which this attempt began: the remaining time is judged by its own pace. */
   readonly #from: { step: number; at: number };
   /** What has happened since the last event. */
@@ -18,11 +19,17 @@ export class ProgressReporter {
   #imagesPerSecond: number | undefined;
   #loss: number | undefined;
 
-  /** `steps` are those of all `epochs`. */
-  constructor(emit: Emit, state: TrainingState, { steps, epochs }: { steps: number; epochs: number }) {
+  /** `steps` are those of all `epochs`; `more` gives what else belongs into every progress. */
+  constructor(
+    emit: Emit,
+    state: Pick<TrainingState, "step">,
+    { steps, epochs }: { steps: number; epochs: number },
+    more: () => Partial<Progress> = () => ({}),
+  ) {
     this.#emit = emit;
     this.#steps = steps;
     this.#epochs = epochs;
+    this.#more = more;
     this.#from = { step: state.step, at: performance.now() };
   }
 
@@ -73,6 +80,7 @@ export class ProgressReporter {
         ...{ epoch: Math.min(epoch + 1, this.#epochs), totalEpochs: this.#epochs },
         ...(position > 0 && { accuracy: right / position }),
         ...{ epochs: [...epochs], loss: this.#loss, imagesPerSecond: this.#imagesPerSecond },
+        ...this.#more(),
       },
     });
   }

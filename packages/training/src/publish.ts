@@ -1,5 +1,5 @@
 /**
- * From the best checkpoint to a model that the registry knows.
+ * From the weights of the best epoch to a model that the registry knows.
  *
  *   evaluate, export, check ──▶ files written ──▶ announced in the pointer ──▶ manifest ──▶ alias ──▶ result
  *
@@ -31,7 +31,6 @@ import { Judge, makeTrainingReport, splitDuplicates, trainingPhases } from "@car
 import { exportOnnx } from "@cardinal/resnext/onnx";
 import type { Network } from "@cardinal/resnext/tfjs";
 import { layout, type ObjectStore } from "@cardinal/storage";
-import type { Checkpoints } from "./checkpoints.ts";
 import { checkExport } from "./export-check.ts";
 import type { ImageFeed } from "./image-feed.ts";
 import type { TrainingInputs } from "./inputs.ts";
@@ -55,9 +54,11 @@ export interface PublishOptions {
   /** Where the weights were from, when there is a base. */
   base: { id: string; head: HeadOrigin } | undefined;
   endedBy: TrainingEnd;
+  /** With the weights to publish: those of the best epoch. */
   network: Network;
-  checkpoints: Checkpoints;
   state: TrainingState;
+  /** The heads of a sweep, of which the network has the best. */
+  sweep?: ModelReport["sweep"];
   resumedFromStep: number | undefined;
   threads: number;
   software: string;
@@ -68,9 +69,8 @@ export interface PublishOptions {
 
 /** Throws `export_mismatch`, `cancelled` when publication is not wanted any more, and `fenced`. */
 export async function publish(options: PublishOptions): Promise<TrainResult> {
-  const { store, payload, pointer, set, network, checkpoints, emit, signal } = options;
+  const { store, payload, pointer, set, network, emit, signal } = options;
   const started = performance.now();
-  await checkpoints.restoreBest(network);
   const parameters = network.parameters();
   const id = modelId(payload.job, pointer.attempt);
   const onnx = exportOnnx(network.architecture, parameters, {
@@ -118,6 +118,7 @@ async function finish(store: ObjectStore, payload: TrainPayload, manifest: Model
     recipe: lineage.recipe,
     ...(lineage.base !== undefined && { base: lineage.base }),
     epochs: report.epochs,
+    ...(report.sweep && { sweep: report.sweep.map(({ curve: _, ...head }) => head) }),
     bestEpoch: metrics.bestEpoch,
     valAccuracy: metrics.valAccuracy,
     ...figures,
@@ -165,6 +166,7 @@ async function makeReport(
     ...judge.result(),
     ...(set.evaluatedOn === "val" && { duplicates: splitDuplicates(set.train, set.validation) }),
     phases: trainingPhases({ epochs, trainSeconds, validationImages: judged.images, judge: judged, exportSeconds }),
+    ...(options.sweep && { sweep: options.sweep }),
     training: {
       evaluatedOn: set.evaluatedOn,
       trainSeconds,

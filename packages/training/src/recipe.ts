@@ -101,14 +101,6 @@ export function evaluationTransform(arch: Architecture, imageSize: number): Tran
   };
 }
 
-/** Rows (and columns) that the last stage has for a square input; BatchNorm there averages over batch x rows². */
-export function lastStageSide(arch: Architecture, imageSize: number): number {
-  const halved = (side: number) => Math.ceil(side / 2);
-  let side = arch.stem === "7x7-pool" ? halved(halved(imageSize)) : imageSize;
-  for (let stage = 1; stage < arch.layers.length; stage++) side = halved(side);
-  return side;
-}
-
 /**
  * The learning rate of a step, counted from 0, of `steps` in all epochs. In the warm-up the rate rises linearly, its
  * last step has all of it. `cosine`: from the full rate down to 0 over the steps after the warm-up (Loshchilov and

@@ -1,9 +1,7 @@
 /** The rows of a data set version that a training reads, and how an epoch is cut into batches. */
-import { type ClassCount, problem, type Recipe } from "@cardinal/contracts";
+import { type ClassCount, needsTwoImages, problem, type Recipe, refuseSmallBatch } from "@cardinal/contracts";
 import { readDataset, readManifest, seededRandom, shuffled } from "@cardinal/dataset";
-import { architecture } from "@cardinal/resnext";
 import type { ObjectStore } from "@cardinal/storage";
-import { lastStageSide } from "./recipe.ts";
 
 export interface LabelledImage {
   /** Path in the data set, for messages. */
@@ -63,33 +61,18 @@ export async function readTrainingSet(
   return { name, version, classes, train, validation: val.length > 0 ? val : train, evaluatedOn };
 }
 
-/** Where the batches of an epoch of `images` images end; every epoch has the same. */
+/**
+ * Where the batches of an epoch of `images` images end; every epoch has the same. A single image at the end joins the
+ * batch before it where two are needed (see `needsTwoImages`), so none is lost. Throws `batch_too_small`.
+ */
 export function batchEnds(recipe: Recipe, images: number): number[] {
-  const { batchSize, trainable } = recipe;
+  refuseSmallBatch(recipe, images);
+  const { batchSize } = recipe;
   const ends: number[] = [];
   for (let end = batchSize; end < images; end += batchSize) ends.push(end);
+  if (needsTwoImages(recipe) && images - (ends.at(-1) ?? 0) === 1) ends.pop();
   ends.push(images);
-  if (trainable === "head") return ends; // no BatchNorm learns
-  if (lastStageSide(architecture(recipe.architecture), recipe.imageSize) > 1) return ends;
-  return withoutSingles(recipe, ends);
-}
-
-/**
- * The same without batches of one image. Where the last stage has one position, BatchNorm of one image has one value a
- * channel: its variance is 0 and the step would teach nothing but noise (PyTorch refuses it). A single image at the
- * end joins the batch before it, so none is lost. Throws `batch_too_small` when the recipe asks for batches of one.
- */
-function withoutSingles(recipe: Recipe, ends: number[]): number[] {
-  const [images, before = 0] = [ends.at(-1)!, ends.at(-2)];
-  if (recipe.batchSize === 1 || images === 1) {
-    throw problem(
-      "batch_too_small",
-      `at ${recipe.imageSize} pixels the last stage of ${recipe.architecture} has one position: ` +
-        "BatchNorm needs two images or more in a batch",
-      { batchSize: recipe.batchSize, imageSize: recipe.imageSize },
-    );
-  }
-  return images - before > 1 ? ends : [...ends.slice(0, -2), images];
+  return ends;
 }
 
 /** Where the steps of an epoch end whose batches end at `ends`: after `accumulate` batches, and after the last one. */

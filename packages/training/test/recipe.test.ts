@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { architectures, classWeightsOf, recipeSchema } from "@cardinal/contracts";
+import { architectures, classWeightsOf, lastStageSide, recipeSchema } from "@cardinal/contracts";
 import { architecture, architectureNames } from "@cardinal/resnext";
 import { evaluationTransform, learningRate, recipeOf } from "@cardinal/training";
 import { EvaluationSum, scoreLogits } from "../src/evaluation.ts";
 import { mirrorRows } from "../src/image-feed.ts";
-import { lastStageSide } from "../src/recipe.ts";
 import { batchEnds, epochOrder, stepEnds } from "../src/training-set.ts";
 import { endEpoch, endOf, endStep, initialState } from "../src/training-state.ts";
 import { coded, payload } from "./support.ts";
@@ -32,9 +31,9 @@ test("the transform keeps the architecture's ratio of resize to crop", () => {
 });
 
 test("sides of the last stage", () => {
-  const sides = [224, 225, 64, 33, 32].map((side) => lastStageSide(architecture(imagenet), side));
+  const sides = [224, 225, 64, 33, 32].map((side) => lastStageSide(imagenet, side));
   assert.deepEqual(sides, [7, 8, 2, 2, 1]);
-  assert.equal(lastStageSide(architecture("resnext14_8x4d"), 28), 7);
+  assert.equal(lastStageSide("resnext14_8x4d", 28), 7);
 });
 
 test("batches: a small last one is trained too", () => {
@@ -117,8 +116,9 @@ test("a recipe of an older version says what that version did", () => {
 test("what the contract says of the architectures is true", () => {
   assert.deepEqual(Object.keys(architectures).sort(), [...architectureNames].sort());
   for (const [name, known] of Object.entries(architectures)) {
-    const { imageSize, minImageSize, layers } = architecture(name);
-    assert.deepEqual(known, { imageSize, minImageSize, stages: layers.length }, name);
+    const { imageSize, minImageSize, layers, stem } = architecture(name);
+    const halvings = (stem === "7x7-pool" ? 2 : 0) + layers.length - 1;
+    assert.deepEqual(known, { imageSize, minImageSize, stages: layers.length, halvings }, name);
   }
 });
 

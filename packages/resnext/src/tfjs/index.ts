@@ -1,7 +1,9 @@
 export type { Gradients } from "./backward.ts";
 export type { TrainingPass } from "./forward.ts";
 export { type ConvolutionEngine, convolutionEngine } from "./grouped.ts";
-export { countCorrect, type Loss, softmaxCrossEntropy } from "./loss.ts";
+export type { HeadBatch, HeadFigures, HeadOptions } from "./head-group.ts";
+export { type HeadShape, HeadStack } from "./head-stack.ts";
+export { countCorrect, type Loss, labelWeight, softmaxCrossEntropy } from "./loss.ts";
 export { type MaxPoolForm, maxPoolForm } from "./max-pool.ts";
 export { Network, type NetworkOptions } from "./network.ts";
 export { Optimizer, type OptimizerOptions } from "./optimizer.ts";

@@ -30,19 +30,43 @@ export function softmaxCrossEntropy(
   if (classWeights && classWeights.length !== classes) {
     throw new RangeError(`${classWeights.length} class weights for ${classes} classes`);
   }
-  const weights = Float32Array.from(labels, (label) => classWeights?.[label] ?? 1);
-  const weight = weights.reduce((sum, value) => sum + value, 0);
+  const weight = labelWeight(labels, classWeights);
   return tf.tidy(() => {
-    const rows =
-      labelSmoothing === 0
-        ? { ...sparseRows(logits, labels), scales: weights }
-        : smoothedRows(logits, labels, classWeights ?? new Float32Array(classes).fill(1), labelSmoothing);
+    const rows = rowLosses(logits, labels, classWeights, labelSmoothing);
     const shares = rows.scales.map((scale) => scale / weight);
     const perRow = rows.losses.dataSync<"float32">();
     const loss = perRow.reduce((sum, value, row) => sum + (value * rows.scales[row]!) / weight, 0);
     const dLogits = tf.mul(rows.gradient, tf.tensor2d(shares, [batch, 1]));
     return { loss, correct: countCorrect(logits, labels), weight, dLogits };
   });
+}
+
+/** What labels count in a mean of losses: the sum of their classes' weights, 1 each unless given. */
+export function labelWeight(labels: Int32Array, classWeights?: Float32Array): number {
+  return labels.reduce((sum, label) => sum + (classWeights?.[label] ?? 1), 0);
+}
+
+export interface RowLosses {
+  /** [N]: of each row, before it is scaled. */
+  losses: Tensor;
+  /** [N, classes]: with respect to the row's logits, of the loss before it is scaled. */
+  gradient: Tensor;
+  /** A row's part in the sum of weighted losses is its loss times this. */
+  scales: Float32Array;
+}
+
+/** Loss and gradient of each row by itself: a row that is not finite spoils no other. Call it within tf.tidy. */
+export function rowLosses(
+  logits: Tensor,
+  labels: Int32Array,
+  classWeights: Float32Array | undefined,
+  labelSmoothing: number,
+): RowLosses {
+  if (labelSmoothing === 0) {
+    return { ...sparseRows(logits, labels), scales: Float32Array.from(labels, (label) => classWeights?.[label] ?? 1) };
+  }
+  const classes = logits.shape[1]!;
+  return smoothedRows(logits, labels, classWeights ?? new Float32Array(classes).fill(1), labelSmoothing);
 }
 
 /** Cross entropy of each row with its label, and its gradient. */
