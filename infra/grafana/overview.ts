@@ -134,6 +134,14 @@ const queue: RowSpec = {
       queries: [{ expr: "max by (queue) (cardinal_queue_oldest_waiting_seconds)", legend: "{{queue}}" }],
     },
     {
+      title: "Backlog",
+      description:
+        "Work in each queue, in seconds of its live workers at their measured speed (of one worker, when none is live). " +
+        "Twice the workers halve it. A kind of work that was never measured is not shown.",
+      unit: "s",
+      queries: [{ expr: "max by (queue) (cardinal_backlog_seconds)", legend: "{{queue}}" }],
+    },
+    {
       title: "Wait time",
       description: "Time that jobs waited before a run, of the runs that began in the last 15 minutes.",
       unit: "s",

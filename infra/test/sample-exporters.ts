@@ -14,6 +14,7 @@ const SAMPLES: Record<string, Sample> = {
       m.queueJobs.set({ queue, state: "active" }, 1);
       m.queueJobs.set({ queue, state: "delayed" }, 0);
       m.queueOldestWaiting.set({ queue }, 12);
+      m.backlog.set({ queue }, 12);
     }
     m.workers.set({ kind: "train" }, 1);
     m.workers.set({ kind: "predict" }, 1);

@@ -47,6 +47,11 @@ test("a folder is pushed, trained on and predicted; the rows come as lines, as C
   const trained = await done(["train", "digits", "--epochs", "1", "--alias", "d", "--request", "-"], request);
   assert.match(trained, /EPOCH +TRAIN LOSS.*\n1 .*best\n\nmdl-.*, alias d: /);
   assert.match(await done(["alias", "list"]), /\nd +mdl-/);
+  const [job] = JSON.parse(await done(["jobs", "--kind", "train", "--json"])) as JobView[];
+  assert.match(
+    await done(["logs", job!.id, "--follow"]),
+    /info {2}a worker begins attempt=1 .*\n(.*\n)*.*info {2}epoch 1 ended/,
+  );
   const [model] = JSON.parse(await done(["models", "--json"])) as ModelManifest[];
   assert.equal(model!.classes.length, 10);
 

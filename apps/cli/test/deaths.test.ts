@@ -64,6 +64,7 @@ test("a train-worker killed twice in one job: one model, equal to an undisturbed
   const undisturbed = trainResult(await completed(client, await client.train(LONG)));
 
   const submitted = await client.train(LONG);
+  const events = Array.fromAsync(client.events(submitted.id));
   for (const step of [8, 25]) {
     await trainingBeyond(client, submitted.id, step);
     const worker = pidOf(system, "train-worker");
@@ -72,6 +73,8 @@ test("a train-worker killed twice in one job: one model, equal to an undisturbed
     await waitFor(() => !isAlive(child!), { what: "the orphaned child to end" });
     const began = performance.now();
     await trainingBeyond(client, submitted.id, step);
+    const isToldSilent = async () => (await client.job(submitted.id)).waiting?.code === "worker_silent";
+    await waitFor(isToldSilent, { what: "the view to say that its worker is silent", timeoutMs: 30_000 });
     const isTakenAgain = async () => (await client.job(submitted.id)).attempts === (step === 8 ? 2 : 3);
     await waitFor(isTakenAgain, { what: "another worker to take the job", timeoutMs: 60_000 });
     assert.ok(performance.now() - began < 60_000);
@@ -85,6 +88,18 @@ test("a train-worker killed twice in one job: one model, equal to an undisturbed
   assert.equal(await weightsOf(client, result.model), await weightsOf(client, undisturbed.model));
   const curve = ({ epochs }: typeof result) => epochs.map(({ trainLoss, valAccuracy }) => [trainLoss, valAccuracy]);
   assert.deepEqual(curve(result), curve(undisturbed));
+  // What a person sees of it: the whole history, in the view, as it was told, and in the log of all three workers.
+  assert.deepEqual(job.progress?.epochs, result.epochs);
+  assert.deepEqual([job.progress?.epoch, job.progress?.totalEpochs], [6, 6]);
+  const heard = (await events).flatMap(({ event, data }) => (event === "epoch" ? [data.epoch] : []));
+  assert.deepEqual(heard, [1, 2, 3, 4, 5, 6]);
+  const lines = (await Array.fromAsync(client.logs(job.id))).map(({ level, message }) => `${level} ${message}`);
+  const count = (line: string) => lines.filter((text) => text === line).length;
+  assert.equal(count("info a worker begins"), 3);
+  assert.equal(count("warn the worker that ran the job went silent: another one takes it"), 2);
+  assert.equal(count("info epoch 1 ended"), 1);
+  assert.ok(lines.some((line) => line.startsWith("info training goes on after step")));
+  assert.equal(count("info completed"), 1);
 });
 
 test("the compute process killed: the worker notices, the job goes on in a new one", { timeout: 120_000 }, async () => {

@@ -1,7 +1,13 @@
 /** The compute process for shards and single images. */
-import { contactSheetTaskSchema, imagePayloadSchema, problem, shardPayloadSchema } from "@cardinal/contracts";
+import {
+  contactSheetTaskSchema,
+  featureShardPayloadSchema,
+  imagePayloadSchema,
+  problem,
+  shardPayloadSchema,
+} from "@cardinal/contracts";
 import { blobReader } from "@cardinal/dataset";
-import { ImagesFirst, ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
+import { extractShard, ImagesFirst, ModelCache, predictImage, predictShard, SessionPool } from "@cardinal/inference";
 import { serveTasks } from "@cardinal/queue/child";
 import { writeContactSheet } from "@cardinal/report";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
@@ -34,6 +40,11 @@ serveTasks({
     const batchSize = Number(process.env.BATCH_SIZE);
     const turn = () => order.shardTurn();
     return predictShard({ store, payload, range, models, read, batchSize, turn, emit, signal });
+  },
+  features: async (input, { emit, signal }) => {
+    const payload = featureShardPayloadSchema.parse(input);
+    const batchSize = Number(process.env.BATCH_SIZE);
+    return extractShard({ store, payload, models, read, batchSize, turn: () => order.shardTurn(), emit, signal });
   },
   image: async (input, { emit, signal }) => {
     const { image, model, topK, wait } = imagePayloadSchema.parse(input);

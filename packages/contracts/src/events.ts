@@ -20,7 +20,12 @@ export type Stage =
 
 export type WorkEvent =
   /** So many images passed a stage. */
-  | { type: "images"; stage: "ingest" | "train" | "validate" | "predict"; outcome: "ok" | "error"; count: number }
+  | {
+      type: "images";
+      stage: "ingest" | "train" | "validate" | "predict" | "extract";
+      outcome: "ok" | "error";
+      count: number;
+    }
   /** A piece of work of a stage took so long. */
   | { type: "stage"; stage: Stage; seconds: number }
   | { type: "model_loaded"; model: string; seconds: number; bytes: number }

@@ -4,23 +4,28 @@
  */
 import { z } from "zod";
 import { ingestRequestSchema } from "./datasets.ts";
+import { featureViewSchema } from "./features.ts";
+import { transformSchema } from "./images.ts";
 import { importRequestSchema } from "./imports.ts";
 import { jobIdSchema, keyPrefixSchema, nameSchema, sha256Schema } from "./names.ts";
 import { outputSchema, topKSchema } from "./prediction.ts";
 import { architectureSchema, trainFieldsSchema } from "./training.ts";
 
-/** Raise when a payload changes in a way that an older worker would misread. */
-export const PAYLOAD_VERSION = 1;
+/**
+ * Raise when a payload changes in a way that an older worker would misread. Every version up to it is understood.
+ * 2: shards of features, views of head training.
+ */
+export const PAYLOAD_VERSION = 2;
 
 /**
- * `train`, `ingest`, `import` and `predict` hold jobs; `shard` the pieces of a predict job; `image` single images, which so never
- * wait behind shards.
+ * `train`, `ingest`, `import` and `predict` hold jobs; `shard` the pieces of a predict job, and of a training job's
+ * feature extraction; `image` single images, which so never wait behind shards.
  */
 export const queueNameSchema = z.enum(["train", "ingest", "import", "predict", "shard", "image"]);
 export type QueueName = z.infer<typeof queueNameSchema>;
 export const queueNames = queueNameSchema.options;
 
-const v = z.literal(PAYLOAD_VERSION);
+const v = z.int().min(1).max(PAYLOAD_VERSION);
 /** Name of the key that submitted the job; what the job makes remembers it. */
 const createdBy = nameSchema.optional();
 const pinnedDataset = z.strictObject({ name: nameSchema, version: sha256Schema });
@@ -95,6 +100,29 @@ export const shardPayloadSchema = z.strictObject({
 });
 export type ShardPayload = z.infer<typeof shardPayloadSchema>;
 
+/** A piece of a training job's feature extraction; the views of its images come into the feature cache. */
+export const featureShardPayloadSchema = z.strictObject({
+  v,
+  task: z.literal("features"),
+  job: jobIdSchema,
+  /** Position in the job's plan, from 0. */
+  shard: z.int().min(0),
+  /** Store key of the shard's inputs, one JSON line each. */
+  inputs: z.string().min(1),
+  images: z.int().positive(),
+  /** The .onnx file that computes the features. */
+  network: z.strictObject({ key: z.string().min(1), sha256: sha256Schema }),
+  /** Digest of its backbone. */
+  backbone: sha256Schema,
+  transform: transformSchema,
+  views: z.array(featureViewSchema).min(1),
+});
+export type FeatureShardPayload = z.infer<typeof featureShardPayloadSchema>;
+
+/** What the queue `shard` holds. */
+export const anyShardPayloadSchema = z.union([shardPayloadSchema, featureShardPayloadSchema]);
+export type AnyShardPayload = z.infer<typeof anyShardPayloadSchema>;
+
 /** An image by its digest. */
 export const shardInputSchema = z.strictObject({
   image: z.string(),
@@ -132,7 +160,7 @@ export const payloadSchemas = {
   ingest: ingestPayloadSchema,
   import: importPayloadSchema,
   predict: predictPayloadSchema,
-  shard: shardPayloadSchema,
+  shard: anyShardPayloadSchema,
   image: imagePayloadSchema,
 } as const;
 

@@ -8,7 +8,7 @@
  * images that were under way.
  */
 import type { Augment, CardinalError, Emit, Stage, Transform } from "@cardinal/contracts";
-import { decodeImage, isImageError, releasePixels } from "./decode.ts";
+import { decodeImage, isImageError, type RgbImage, releasePixels } from "./decode.ts";
 import { limiter } from "./limiter.ts";
 import { normalizeInto, randomResizedCrop, resizeAndCrop, type TensorLayout } from "./transform.ts";
 
@@ -25,7 +25,10 @@ export interface Batch<T> {
   entries: BatchEntry<T>[];
   /** Entries without an error. */
   count: number;
-  /** Their rows, in order: [count, 3, crop, crop] or [count, crop, crop, 3]. */
+  /**
+   * Their rows, in order: [count, 3, crop, crop] or [count, crop, crop, 3]. With `crops` each has as many rows, one
+   * after the other.
+   */
   data: Float32Array;
 }
 
@@ -38,6 +41,8 @@ export interface BatchOptions<T> {
   prefetch?: number;
   /** Absent: the evaluation transform. `random` makes the source of the image at `index`. */
   augment?: { augment: Augment; random(index: number): () => number };
+  /** In the place of `augment`: the squares of `transform.crop` pixels that each image gives. It is decoded once. */
+  crops?: readonly ((image: RgbImage, item: T) => RgbImage)[];
   emit?: Emit;
   signal?: AbortSignal;
 }
@@ -111,7 +116,7 @@ async function prepare<T>(
   limit: Limit,
   abort: AbortSignal,
 ): Promise<Batch<T>> {
-  const size = 3 * options.transform.crop ** 2;
+  const size = 3 * options.transform.crop ** 2 * (options.crops?.length ?? 1);
   const data = new Float32Array(entries.length * size);
   // Settled and not raced, so that no image is still under way when an error reaches the consumer.
   const results = await Promise.allSettled(
@@ -127,24 +132,30 @@ async function prepare<T>(
   return compact(entries, data, size);
 }
 
-/** Reads, decodes, transforms and normalises one image into its row, or notes in the entry why that failed. */
+/** Reads, decodes, transforms and normalises one image into its rows, or notes in the entry why that failed. */
 async function loadRow<T>(entry: BatchEntry<T>, options: BatchOptions<T>, data: Float32Array, offset: number) {
-  const { emit, transform, augment, layout } = options;
+  const { emit, transform, layout } = options;
   try {
     const bytes = await timed(emit, "read", () => options.read(entry.item));
     const image = await timed(emit, "decode", () => decodeImage(bytes, { exif: transform.exif }));
     await timed(emit, "transform", () => {
-      const cropped = augment
-        ? randomResizedCrop(image, transform, augment.augment, augment.random(entry.index))
-        : resizeAndCrop(image, transform);
+      const crops = options.crops ?? [(image: RgbImage) => cropped(image, entry.index, options)];
+      for (const [row, crop] of crops.entries()) {
+        const square = crop(image, entry.item);
+        normalizeInto(square, transform, layout, data, offset + row * 3 * transform.crop ** 2);
+        releasePixels(square);
+      }
       releasePixels(image);
-      normalizeInto(cropped, transform, layout, data, offset);
-      releasePixels(cropped);
     });
   } catch (error) {
     if (!isImageError(error)) throw error;
     entry.error = error;
   }
+}
+
+function cropped<T>(image: RgbImage, index: number, { transform, augment }: BatchOptions<T>): RgbImage {
+  if (!augment) return resizeAndCrop(image, transform);
+  return randomResizedCrop(image, transform, augment.augment, augment.random(index));
 }
 
 /** Moves the rows of images together over those without one. */

@@ -1,6 +1,7 @@
 /** Running networks: sessions, shards and single images. Planning and stitching have their own door, `./batch`. */
+export { type ExtractResult, type ExtractShardOptions, extractShard } from "./extract-shard.ts";
 export { ImagesFirst } from "./images-first.ts";
-export { type CachedModel, ModelCache, type ModelCacheOptions } from "./model-cache.ts";
+export { type CachedModel, ModelCache, type ModelCacheOptions, type NetworkFile } from "./model-cache.ts";
 export { type PredictImageOptions, predictImage } from "./predict-image.ts";
 export { type PredictShardOptions, predictShard, type ShardResult } from "./predict-shard.ts";
 export { loadSession, type OnnxSession, type SessionOptions } from "./session.ts";

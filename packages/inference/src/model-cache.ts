@@ -35,6 +35,12 @@ export interface ModelCacheOptions {
   maxBytes: number;
 }
 
+/** An .onnx file in the store. */
+export interface NetworkFile {
+  key: string;
+  sha256: string;
+}
+
 export interface CachedModel {
   id: string;
   manifest: ModelManifest;
@@ -61,10 +67,18 @@ export class ModelCache {
   async get(reference: string): Promise<CachedModel> {
     const { id, manifest } = await readModel(this.#store, reference);
     const { sha256 } = manifest.files["model.onnx"];
-    const onnxPath = join(this.#dir, `${sha256}.onnx`);
+    return { id, manifest, onnxPath: await this.file({ key: layout.modelFile(id, "model.onnx"), sha256 }) };
+  }
+
+  /**
+   * A network as a local file whose digest was just checked; its path. Throws `model_corrupt` when the store's bytes
+   * have another digest, and the store's errors.
+   */
+  async file(network: NetworkFile): Promise<string> {
+    const path = join(this.#dir, `${network.sha256}.onnx`);
     await mkdir(this.#dir, { recursive: true });
-    if (!(await this.#isSound(onnxPath, sha256))) await this.#fetchOnce(id, sha256, onnxPath);
-    return { id, manifest, onnxPath };
+    if (!(await this.#isSound(path, network.sha256))) await this.#fetchOnce(network, path);
+    return path;
   }
 
   /** Whether the file is there and whole; marks it as used. */
@@ -84,14 +98,14 @@ export class ModelCache {
   }
 
   /** Fetches under the lock, or waits until the process that has the lock is done. */
-  async #fetchOnce(id: string, sha256: string, path: string): Promise<void> {
+  async #fetchOnce(network: NetworkFile, path: string): Promise<void> {
     const lock = `${path}.lock`;
     for (;;) {
       const mine = await takeLock(lock);
       if (mine) {
         try {
-          if (await this.#isSound(path, sha256)) return;
-          return await this.#fetch(id, sha256, path);
+          if (await this.#isSound(path, network.sha256)) return;
+          return await this.#fetch(network, path);
         } finally {
           clearInterval(mine);
           await rm(lock, { force: true });
@@ -100,20 +114,19 @@ export class ModelCache {
       await sleep(LOCK_POLL_MS);
       const held = await stat(lock).catch(() => undefined);
       if (held && Date.now() - held.mtimeMs > LOCK_STALE_MS) await rm(lock, { force: true });
-      if (!held && (await this.#isSound(path, sha256))) return;
+      if (!held && (await this.#isSound(path, network.sha256))) return;
     }
   }
 
-  async #fetch(id: string, sha256: string, path: string): Promise<void> {
+  async #fetch({ key, sha256 }: NetworkFile, path: string): Promise<void> {
     const part = `${path}.${randomUUID()}.part`;
     try {
       const check = new DigestCheck();
-      const source = await this.#store.get(layout.modelFile(id, "model.onnx"));
+      const source = await this.#store.get(key);
       await pipeline(source, check, createWriteStream(part, { flags: "wx" }));
       if (check.sha256 !== sha256) {
-        throw problem("model_corrupt", `model.onnx of ${id} has digest ${check.sha256}, its manifest says ${sha256}`, {
-          model: id,
-        });
+        const message = `${key} has digest ${check.sha256}, its manifest says ${sha256}`;
+        throw problem("model_corrupt", message, { key });
       }
       await rename(part, path);
     } finally {

@@ -1,5 +1,5 @@
 /**
- * The models that this process has in memory, by id.
+ * The networks that this process has in memory: models by id, others by the digest of their file.
  *
  * States of an entry: loading -> ready (used by n callers, n >= 0) -> released. A load that fails leaves no entry; when
  * nobody waited for it, its error is kept for the next who asks.
@@ -11,7 +11,7 @@
  */
 import { stat } from "node:fs/promises";
 import { type Emit, type ModelManifest, problem } from "@cardinal/contracts";
-import type { CachedModel, ModelCache } from "./model-cache.ts";
+import type { CachedModel, ModelCache, NetworkFile } from "./model-cache.ts";
 import { loadSession, type OnnxSession } from "./session.ts";
 
 export interface LoadedModel {
@@ -29,7 +29,7 @@ export interface SessionPoolOptions {
 }
 
 interface Entry {
-  model: Promise<LoadedModel>;
+  loaded: Promise<{ session: OnnxSession }>;
   users: number;
   isReady: boolean;
 }
@@ -48,7 +48,7 @@ export class SessionPool {
     this.#options = options;
   }
 
-  /** Ids of the models in memory, the longest unused first. */
+  /** Ids (digests) of what is in memory, the longest unused first. */
   get loaded(): string[] {
     return [...this.#entries.keys()];
   }
@@ -57,15 +57,14 @@ export class SessionPool {
    * Calls `work` with a model (an id), which stays in memory until `work` has ended. A load is told to `emit`.
    * Throws what `work` throws, and `model_not_found`, `model_corrupt`, `class_index_mismatch` and the store's errors.
    */
-  async use<T>(id: string, work: (model: LoadedModel) => Promise<T>, emit?: Emit): Promise<T> {
-    const entry = this.#entry(id, emit);
-    entry.users++;
-    try {
-      return await work(await entry.model);
-    } finally {
-      entry.users--;
-      await this.#shrink(this.#options.maxModels);
-    }
+  use<T>(id: string, work: (model: LoadedModel) => Promise<T>, emit?: Emit): Promise<T> {
+    return this.#use(id, () => this.#load(id, emit), work);
+  }
+
+  /** The same with a network that is known by its file alone. Throws what `work` throws and `ModelCache.file` does. */
+  useNetwork<T>(file: NetworkFile, work: (session: OnnxSession) => Promise<T>, emit?: Emit): Promise<T> {
+    const load = () => this.#loadNetwork(file, emit);
+    return this.#use(file.sha256, load, ({ session }) => work(session));
   }
 
   /**
@@ -80,7 +79,7 @@ export class SessionPool {
     }
     const known = this.#entries.get(id);
     if (known) return known.isReady;
-    this.#entry(id, emit).model.then(
+    this.#entry(id, () => this.#load(id, emit)).loaded.then(
       () => this.#shrink(this.#options.maxModels),
       (error) => {
         if (this.#failures.size < MAX_FAILURES) this.#failures.set(id, error);
@@ -91,55 +90,82 @@ export class SessionPool {
 
   /** Releases every session that is not in use, when what loads has been loaded. */
   async close(): Promise<void> {
-    await Promise.allSettled(Array.from(this.#entries.values(), ({ model }) => model));
+    await Promise.allSettled(Array.from(this.#entries.values(), ({ loaded }) => loaded));
     await this.#shrink(0);
   }
 
-  #entry(id: string, emit?: Emit): Entry {
-    const entry = this.#entries.get(id) ?? this.#newEntry(id, emit);
+  /** An id always comes with loads of the same kind. */
+  async #use<L extends { session: OnnxSession }, T>(
+    id: string,
+    load: () => Promise<L>,
+    work: (loaded: L) => Promise<T>,
+  ): Promise<T> {
+    const entry = this.#entry(id, load);
+    entry.users++;
+    try {
+      return await work((await entry.loaded) as L);
+    } finally {
+      entry.users--;
+      await this.#shrink(this.#options.maxModels);
+    }
+  }
+
+  #entry(id: string, load: () => Promise<{ session: OnnxSession }>): Entry {
+    const entry = this.#entries.get(id) ?? this.#newEntry(id, load);
     this.#entries.delete(id);
     this.#entries.set(id, entry);
     return entry;
   }
 
-  #newEntry(id: string, emit?: Emit): Entry {
-    const entry = { model: this.#load(id, emit), users: 0, isReady: false };
-    entry.model.then(
+  #newEntry(id: string, load: () => Promise<{ session: OnnxSession }>): Entry {
+    const entry = { loaded: load(), users: 0, isReady: false };
+    entry.loaded.then(
       () => {
         entry.isReady = true;
       },
-      () => {}, // who waits for it hears of it
+      () => this.#entries.delete(id), // who waits for it hears of it
     );
     return entry;
   }
 
   async #load(id: string, emit?: Emit): Promise<LoadedModel> {
+    const start = performance.now();
+    const { cache } = this.#options;
+    const { found, session } = await this.#open(
+      () => cache.get(id),
+      ({ onnxPath }) => onnxPath,
+    );
     try {
-      const start = performance.now();
-      const { cached, session } = await this.#loadCached(id);
-      try {
-        checkFit(cached, session);
-      } catch (error) {
-        await session.release();
-        throw error;
-      }
-      const seconds = (performance.now() - start) / 1000;
-      emit?.({ type: "model_loaded", model: id, seconds, bytes: cached.manifest.files["model.onnx"].bytes });
-      return { id: cached.id, manifest: cached.manifest, session };
+      checkFit(found, session);
     } catch (error) {
-      this.#entries.delete(id);
+      await session.release();
       throw error;
     }
+    const seconds = (performance.now() - start) / 1000;
+    emit?.({ type: "model_loaded", model: id, seconds, bytes: found.manifest.files["model.onnx"].bytes });
+    return { id: found.id, manifest: found.manifest, session };
+  }
+
+  async #loadNetwork(file: NetworkFile, emit?: Emit): Promise<{ session: OnnxSession }> {
+    const start = performance.now();
+    const { cache } = this.#options;
+    const { found, session } = await this.#open(
+      () => cache.file(file),
+      (path) => path,
+    );
+    const { size } = await stat(found).catch(() => ({ size: 0 })); // evicted since
+    emit?.({ type: "model_loaded", model: file.key, seconds: (performance.now() - start) / 1000, bytes: size });
+    return { session };
   }
 
   /** A file that another process evicted between the fetch and the load is fetched again. */
-  async #loadCached(id: string): Promise<{ cached: CachedModel; session: OnnxSession }> {
+  async #open<F>(fetch: () => Promise<F>, pathOf: (found: F) => string): Promise<{ found: F; session: OnnxSession }> {
     for (;;) {
-      const cached = await this.#options.cache.get(id);
+      const found = await fetch();
       try {
-        return { cached, session: await loadSession(cached.onnxPath, { threads: this.#options.threads }) };
+        return { found, session: await loadSession(pathOf(found), { threads: this.#options.threads }) };
       } catch (error) {
-        if (await stat(cached.onnxPath).catch(() => undefined)) throw error;
+        if (await stat(pathOf(found)).catch(() => undefined)) throw error;
       }
     }
   }
@@ -149,7 +175,7 @@ export class SessionPool {
       if (this.#entries.size <= size) return;
       if (entry.users > 0 || !entry.isReady) continue;
       this.#entries.delete(id);
-      await (await entry.model).session.release();
+      await (await entry.loaded).session.release();
     }
   }
 }

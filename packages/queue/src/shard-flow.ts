@@ -1,5 +1,5 @@
-/** A predict job and its shards as a BullMQ flow: the parent waits, a shard that fails for good does not end it. */
-import type { ShardPayload } from "@cardinal/contracts";
+/** A job and its shards as a BullMQ flow: the parent waits, a shard that fails for good does not end it. */
+import type { AnyShardPayload } from "@cardinal/contracts";
 import type { Job } from "bullmq";
 import type { QueueConsumer } from "./consumer.ts";
 import { jobOptions, shardPriority } from "./policy.ts";
@@ -18,7 +18,7 @@ const shardJobId = (job: string, shard: number): string => `${job}.${shard}`;
 export async function addShards(
   consumer: QueueConsumer,
   parent: Job,
-  shards: ShardPayload[],
+  shards: AnyShardPayload[],
   priority: number,
 ): Promise<void> {
   for (let first = 0; first < shards.length; first += BULK) {

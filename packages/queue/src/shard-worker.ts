@@ -1,13 +1,13 @@
 /**
- * Takes shards of predict jobs. A shard has no record of its own: its part in the store says that it is done, and its
- * job's record counts it. A shard of a job that has ended is dropped.
+ * Takes shards of predict jobs and of feature extractions. A shard has no record of its own: what it puts into the store
+ * says that it is done, and its job's record counts it. A shard of a job that has ended is dropped.
  */
 import {
+  type AnyShardPayload,
+  anyShardPayloadSchema,
   hasEnded,
   type ProblemRecord,
   problem,
-  type ShardPayload,
-  shardPayloadSchema,
   toProblem,
 } from "@cardinal/contracts";
 import { UnrecoverableError } from "bullmq";
@@ -16,7 +16,7 @@ import type { StopReason } from "./child.ts";
 import type { QueueConsumer } from "./consumer.ts";
 
 export interface ShardRun {
-  payload: ShardPayload;
+  payload: AnyShardPayload;
   signal: AbortSignal;
   stopReason(): StopReason | undefined;
   /** What an earlier run of the shard, maybe of another worker, has saved. */
@@ -30,7 +30,7 @@ export interface ShardRun {
 export interface ShardWorkerOptions {
   concurrency: number;
   handle(run: ShardRun): Promise<void>;
-  events: WorkerEvents & { shardFailed?(payload: ShardPayload, error: ProblemRecord): void };
+  events: WorkerEvents & { shardFailed?(payload: AnyShardPayload, error: ProblemRecord): void };
 }
 
 export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerOptions): QueueWorker {
@@ -38,7 +38,7 @@ export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerO
   const { records } = consumer;
   return openBullWorker(consumer, "shard", options.concurrency, events, async (job, token, stop) => {
     await refuseNewer(job, token);
-    const payload = shardPayloadSchema.parse(job.data);
+    const payload = anyShardPayloadSchema.parse(job.data);
     const isWanted = async () => {
       const parent = await records.get(payload.job);
       return parent !== undefined && !hasEnded(parent.state);
@@ -57,7 +57,8 @@ export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerO
         save: (state) => job.updateProgress(state),
       });
       const seconds = (performance.now() - began) / 1000;
-      consumer.speeds.worked({ sort: `shard:${payload.model}`, amount: payload.images }, seconds);
+      const network = "task" in payload ? payload.backbone : payload.model;
+      consumer.speeds.worked({ sort: `shard:${network}`, amount: payload.images }, seconds);
       await records.shardDone(payload.job, payload.shard, payload.images);
     } catch (error) {
       if (stop.reason === "drain") await backToWait(job, token);
@@ -66,8 +67,9 @@ export function createShardWorker(consumer: QueueConsumer, options: ShardWorkerO
       events.shardFailed?.(payload, failure.toRecord());
       const { shard, images } = payload;
       consumer.tell(payload.job, "warn", `shard ${shard} failed`, { shard, images, ...failure.toRecord() });
-      if (failure.retryable) throw problem(failure.code, failure.message);
-      throw new UnrecoverableError(`${failure.code}: ${failure.message}`);
+      // The message is all that BullMQ keeps: it is the reason of a `ShardFailure`.
+      const reason = `${failure.code}: ${failure.message}`;
+      throw failure.retryable ? problem(failure.code, reason) : new UnrecoverableError(reason);
     } finally {
       unwatch();
     }

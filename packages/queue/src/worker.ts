@@ -14,6 +14,7 @@
  */
 import { hostname } from "node:os";
 import {
+  type AnyShardPayload,
   type JobKind,
   type LogLevel,
   type Payloads,
@@ -21,7 +22,6 @@ import {
   type Progress,
   payloadSchemas,
   problem,
-  type ShardPayload,
   toProblem,
 } from "@cardinal/contracts";
 import { type Job, UnrecoverableError, WaitingChildrenError } from "bullmq";
@@ -47,7 +47,7 @@ export type Outcome =
   /** The job failed but has something to show. */
   | { failure: ProblemRecord; result: Record<string, unknown> }
   /** Predict: the job waits for these shards and is then run again with `shardsDone`. */
-  | { shards: ShardPayload[]; images: number; priority: number };
+  | { shards: AnyShardPayload[]; images: number; priority: number };
 
 export interface JobRun<K extends JobKind> {
   payload: Payloads[K];

@@ -1,5 +1,5 @@
-/** `cardinal jobs`, `job`, `watch`, `cancel`, `retry`, `results`, `errors`. */
-import type { JobKind, JobState, JobView, Waiting } from "@cardinal/contracts";
+/** `cardinal jobs`, `job`, `watch`, `logs`, `cancel`, `retry`, `results`, `errors`. */
+import type { JobKind, JobState, JobView, LogLine, Waiting } from "@cardinal/contracts";
 import { type Command, Option } from "commander";
 import { type ApiOptions, apiCommand, clientOf } from "../api-command.ts";
 import { assertCompleted, follow } from "../follow.ts";
@@ -23,6 +23,9 @@ export function addJobCommands(program: Command): void {
     show(await clientOf(options).job(id), options);
   });
   apiCommand(program, "watch <id>", "wait for a job's end; exit code 1 unless it completes").action(watch);
+  apiCommand(program, "logs <id>", "what happened to a job")
+    .option("-f, --follow", "go on until the job has ended")
+    .action(logs);
   apiCommand(program, "cancel <id>", "cancel a job").action(async (id: string, options: ApiOptions) => {
     show(await clientOf(options).cancel(id), options);
   });
@@ -63,6 +66,17 @@ async function watch(id: string, options: ApiOptions): Promise<void> {
   show(job, options);
   assertCompleted(job);
 }
+
+async function logs(id: string, { follow, ...options }: ApiOptions & { follow?: boolean }): Promise<void> {
+  for await (const line of clientOf(options).logs(id, { follow })) {
+    console.log(options.json ? JSON.stringify(line) : logLine(line));
+  }
+}
+
+const logLine = ({ time, level, message, fields = {} }: LogLine): string => {
+  const shown = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return [time, level.padEnd(5), JSON.stringify(message).slice(1, -1), ...shown].join(" ");
+};
 
 function show(job: JobView, options: ApiOptions): void {
   answer(options.json, job, () => {
