@@ -1,10 +1,11 @@
 /** What a benchmark is, and what it gives back. */
 import type { Measured } from "./turns.ts";
 
+/** What every benchmark is given. */
 export interface BenchContext {
   /** Turns that every contestant gets; the medians are over these. */
   rounds: number;
-  /** The Python that has the peer: PyTorch, torchvision and Pillow. */
+  /** The Python that has the peer: PyTorch, torchvision and Pillow. Empty for a benchmark without a peer. */
   python: string;
   /** A folder of this run's own; removed after it. */
   folder: string;

@@ -10,15 +10,25 @@ import { parseArgs } from "node:util";
 import { ProvisionError } from "@cardinal/provision";
 import type { Bench } from "./bench.ts";
 import { forward } from "./forward/bench.ts";
+import { latency } from "./latency/bench.ts";
 import { describeMachine } from "./machine.ts";
 import { peerPython } from "./peer-python.ts";
+import { predict } from "./predict/bench.ts";
 import { preprocess } from "./preprocess/bench.ts";
 import { queue } from "./queue/bench.ts";
 import { resultFile, table } from "./report.ts";
 import { scale } from "./scale/bench.ts";
 import { trainStep } from "./train-step/bench.ts";
 
-const BENCHES: Record<string, Bench> = { forward, preprocess, "train-step": trainStep, scale, queue };
+const BENCHES: Record<string, Bench> = {
+  forward,
+  preprocess,
+  predict,
+  latency,
+  "train-step": trainStep,
+  scale,
+  queue,
+};
 
 function usage(): string {
   const list = Object.entries(BENCHES).map(([name, { title }]) => `  ${name.padEnd(12)} ${title}`);

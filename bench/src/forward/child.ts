@@ -16,10 +16,21 @@ const rate = ({ batch, seconds }: { batch: number; seconds: number }) =>
     return batch;
   });
 
+/** Seconds of each run of one image. */
+const times = async ({ runs }: { runs: number }) => {
+  const seconds: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const start = performance.now();
+    await session.run(noise, 1);
+    seconds.push((performance.now() - start) / 1000);
+  }
+  return seconds;
+};
+
 const logits = async ({ input }: { input: string }) => {
   const bytes = readFileSync(input);
   const images = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   return Array.from(await session.run(images, images.length / (3 * session.side ** 2)));
 };
 
-await answerLines({ onnxruntime: env.versions.node! }, { rate, logits });
+await answerLines({ onnxruntime: env.versions.node! }, { rate, times, logits });

@@ -11,6 +11,20 @@ export function texturedJpegs(count: number): Promise<Buffer[]> {
   return Promise.all(Array.from({ length: count }, (_, index) => jpeg(index)));
 }
 
+/**
+ * As many different files as wanted, made of a few of these images: a comment with a number in each (a JPEG COM segment
+ * behind the first marker) gives it a digest of its own, at the same cost to decode.
+ */
+export async function distinctJpegs(count: number, images = 32): Promise<Buffer[]> {
+  const base = await texturedJpegs(Math.min(count, images));
+  return Array.from({ length: count }, (_, index) => withComment(base[index % base.length]!, `${index}`.padStart(8)));
+}
+
+function withComment(jpeg: Buffer, comment: string): Buffer {
+  const head = Buffer.from([0xff, 0xfe, 0, 2 + comment.length]);
+  return Buffer.concat([jpeg.subarray(0, 2), head, Buffer.from(comment), jpeg.subarray(2)]);
+}
+
 function jpeg(index: number): Promise<Buffer> {
   const image = sharp(pixels(index), { raw: { width: WIDTH, height: HEIGHT, channels: 3 } });
   return image.jpeg({ quality: 90, chromaSubsampling: "4:2:0" }).toBuffer();
