@@ -13,8 +13,7 @@ import { writeContactSheet } from "@cardinal/report";
 import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 import { z } from "zod";
 
-/** Models kept in memory, and on the disk of the machine. */
-const MAX_MODELS = 4;
+/** Models kept on the disk of the machine. */
 const MAX_CACHE_BYTES = 4e9;
 /** Encoded images of duplicates within a shard; the images of a shard are read once. */
 const BLOB_MEMORY_BYTES = 16e6;
@@ -23,7 +22,7 @@ const store = await openStore(storeConfigFromEnv(process.env));
 const models = new SessionPool({
   cache: new ModelCache({ store, dir: process.env.CACHE_DIR!, maxBytes: MAX_CACHE_BYTES }),
   threads: Number(process.env.THREADS),
-  maxModels: MAX_MODELS,
+  maxBytes: Number(process.env.MODEL_MEMORY_MB) * 1e6,
 });
 const read = blobReader(store, { memoryBytes: BLOB_MEMORY_BYTES });
 

@@ -10,6 +10,8 @@ export interface InferenceSettings {
   cacheDir: string;
   /** Images in one run of the network. */
   batchSize: number;
+  /** Models kept in memory, in MB of their files. */
+  modelMemoryMb: number;
 }
 
 /**
@@ -26,6 +28,7 @@ export function inferenceEnvironment(settings: InferenceSettings): Record<string
     THREADS: String(settings.threads),
     CACHE_DIR: settings.cacheDir,
     BATCH_SIZE: String(settings.batchSize),
+    MODEL_MEMORY_MB: String(settings.modelMemoryMb),
     MALLOC_MMAP_THRESHOLD_: process.env.MALLOC_MMAP_THRESHOLD_ ?? "1000000",
     GLIBC_TUNABLES: process.env.GLIBC_TUNABLES ?? "glibc.malloc.hugetlb=1",
   };

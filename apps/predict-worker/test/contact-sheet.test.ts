@@ -20,7 +20,7 @@ const JOB = "predict-01jd0000000000000000000000";
 test("pictures of the first rows; a job without rows, and an end of the process, only cost the sheet", async () => {
   await using bench = await testBench();
   const { store } = bench;
-  const settings = inferenceEnvironment({ threads: 1, cacheDir: bench.cacheDir, batchSize: 1 });
+  const settings = inferenceEnvironment({ threads: 1, cacheDir: bench.cacheDir, batchSize: 1, modelMemoryMb: 500 });
   const compute = new ComputeProcess({
     module: fileURLToPath(inferenceModule),
     env: { ...process.env, ...settings, STORE_URL: `file://${join(bench.cacheDir, "../store")}` },

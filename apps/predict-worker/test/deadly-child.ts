@@ -11,7 +11,7 @@ import { openStore, storeConfigFromEnv } from "@cardinal/storage";
 
 const store = await openStore(storeConfigFromEnv(process.env));
 const cache = new ModelCache({ store, dir: process.env.CACHE_DIR!, maxBytes: 1e9 });
-const models = new SessionPool({ cache, threads: 1, maxModels: 1 });
+const models = new SessionPool({ cache, threads: 1, maxBytes: 1e9 });
 const blobs = blobReader(store, { memoryBytes: 0 });
 const { DEADLY, SEEN } = process.env as { DEADLY: string; SEEN: string };
 

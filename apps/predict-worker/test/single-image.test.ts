@@ -13,7 +13,7 @@ import { inferenceEnvironment, inferenceModule } from "../src/inference-process.
 test("a cold model answers model_warming at once, a warm one between two batches of a shard", async () => {
   await using bench = await testBench();
   const storeUrl = pathToFileURL(join(bench.cacheDir, "../store")).href;
-  const settings = { threads: 1, cacheDir: join(bench.cacheDir, "../child-models"), batchSize: 1 };
+  const settings = { threads: 1, cacheDir: join(bench.cacheDir, "../child-models"), batchSize: 1, modelMemoryMb: 500 };
   const child = new ComputeProcess({
     module: fileURLToPath(inferenceModule),
     env: { ...process.env, STORE_URL: storeUrl, ...inferenceEnvironment(settings) },

@@ -56,7 +56,7 @@ export const forward: Bench = {
 function ourProcess(model: ModelFiles, threads: number): Promise<LineProcess> {
   const file = fileURLToPath(import.meta.resolve("./child.ts"));
   // In the environment of the predict-worker's compute process: its memory settings are part of its speed.
-  const env = inferenceEnvironment({ threads, batchSize: BATCH_SIZE, cacheDir: "" });
+  const env = inferenceEnvironment({ threads, batchSize: BATCH_SIZE, cacheDir: "", modelMemoryMb: 500 });
   return LineProcess.start({ command: process.execPath, args: [file, model.onnx, `${threads}`], env });
 }
 

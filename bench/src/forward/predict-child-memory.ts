@@ -33,7 +33,7 @@ export async function predictChildPeakRssMb(options: ChildOptions): Promise<numb
     env: {
       ...process.env,
       STORE_URL: pathToFileURL(storeFolder).href,
-      ...inferenceEnvironment({ threads, batchSize, cacheDir: path.join(folder, "models") }),
+      ...inferenceEnvironment({ threads, batchSize, cacheDir: path.join(folder, "models"), modelMemoryMb: 500 }),
     },
     silenceMs: 120_000,
     cancelGraceMs: 1_000,

@@ -55,7 +55,7 @@ interface Sessions extends AsyncDisposable {
 
 async function startSessions({ files }: ServedModel, workers: number): Promise<Sessions> {
   const file = fileURLToPath(import.meta.resolve("../forward/child.ts"));
-  const env = inferenceEnvironment({ threads: 1, batchSize: 1, cacheDir: "" });
+  const env = inferenceEnvironment({ threads: 1, batchSize: 1, cacheDir: "", modelMemoryMb: 500 });
   const start = () => LineProcess.start({ command: process.execPath, args: [file, files.onnx, "1"], env });
   const children = await Promise.all(Array.from({ length: workers }, start));
   return {

@@ -7,7 +7,7 @@ import type { Contestant } from "../turns.ts";
 /** Images of a peer's turn: its time for an image is the same from the first to the last. */
 export const PEER_IMAGES = 160;
 /** Images of a trial of settings. */
-const TRIAL_IMAGES = 64;
+const TRIAL_IMAGES = 48;
 const BATCHES = [2, 4, 8, 16];
 /** As `forward` says: whether PyTorch's threads spin or sleep while they wait. */
 const WAITING = { "": {}, ", passive wait": { OMP_WAIT_POLICY: "passive" } };
@@ -37,9 +37,7 @@ export async function startPeer(
   );
   context.say("the peer's best settings");
   const tutorial = await bestOf(peers.map(({ suffix, process }) => ({ name: suffix, process, task: "tutorial" })));
-  const batch = await bestOf(
-    BATCHES.map((batch) => loaderOf(peers[0]!, batch, cores)), //
-  );
+  const batch = await bestOf(BATCHES.map((batch) => loaderOf(peers[0]!, batch, cores)));
   const { batch: best } = batch.options as { batch: number };
   const loader = await bestOf(
     peers.flatMap((peer) => Array.from({ length: cores }, (_, index) => loaderOf(peer, best, index + 1))),

@@ -7,31 +7,37 @@
  * Invariants:
  * - A model is loaded once: callers that come while it loads wait for the same load.
  * - A session is released only when nobody uses it.
- * - At most `maxModels` sessions are in memory, unless more than that are in use at the same time.
+ * - The models in memory have at most `maxBytes` together, but those in use and the one used last stay in any case.
  */
 import { stat } from "node:fs/promises";
 import { type Emit, type ModelManifest, problem } from "@cardinal/contracts";
 import type { CachedModel, ModelCache, NetworkFile } from "./model-cache.ts";
 import { loadSession, type OnnxSession } from "./session.ts";
 
-export interface LoadedModel {
+interface Loaded {
+  session: OnnxSession;
+  /** Size of its file. */
+  bytes: number;
+}
+
+export interface LoadedModel extends Loaded {
   id: string;
   manifest: ModelManifest;
-  session: OnnxSession;
 }
 
 export interface SessionPoolOptions {
   cache: ModelCache;
   /** Threads of each session. */
   threads: number;
-  /** Sessions to keep in memory. */
-  maxModels: number;
+  /** Models are kept up to this sum of their files' sizes. A session takes about as much, and what its batches need. */
+  maxBytes: number;
 }
 
 interface Entry {
-  loaded: Promise<{ session: OnnxSession }>;
+  loaded: Promise<Loaded>;
+  /** What `loaded` gives, when it has. */
+  ready?: Loaded;
   users: number;
-  isReady: boolean;
 }
 
 /** Errors of loads that nobody waited for. */
@@ -78,9 +84,9 @@ export class SessionPool {
       throw failure;
     }
     const known = this.#entries.get(id);
-    if (known) return known.isReady;
+    if (known) return known.ready !== undefined;
     this.#entry(id, () => this.#load(id, emit)).loaded.then(
-      () => this.#shrink(this.#options.maxModels),
+      () => this.#shrink(this.#options.maxBytes),
       (error) => {
         if (this.#failures.size < MAX_FAILURES) this.#failures.set(id, error);
       },
@@ -91,37 +97,33 @@ export class SessionPool {
   /** Releases every session that is not in use, when what loads has been loaded. */
   async close(): Promise<void> {
     await Promise.allSettled(Array.from(this.#entries.values(), ({ loaded }) => loaded));
-    await this.#shrink(0);
+    await this.#shrink(-1);
   }
 
   /** An id always comes with loads of the same kind. */
-  async #use<L extends { session: OnnxSession }, T>(
-    id: string,
-    load: () => Promise<L>,
-    work: (loaded: L) => Promise<T>,
-  ): Promise<T> {
+  async #use<L extends Loaded, T>(id: string, load: () => Promise<L>, work: (loaded: L) => Promise<T>): Promise<T> {
     const entry = this.#entry(id, load);
     entry.users++;
     try {
       return await work((await entry.loaded) as L);
     } finally {
       entry.users--;
-      await this.#shrink(this.#options.maxModels);
+      await this.#shrink(this.#options.maxBytes);
     }
   }
 
-  #entry(id: string, load: () => Promise<{ session: OnnxSession }>): Entry {
+  #entry(id: string, load: () => Promise<Loaded>): Entry {
     const entry = this.#entries.get(id) ?? this.#newEntry(id, load);
     this.#entries.delete(id);
     this.#entries.set(id, entry);
     return entry;
   }
 
-  #newEntry(id: string, load: () => Promise<{ session: OnnxSession }>): Entry {
-    const entry = { loaded: load(), users: 0, isReady: false };
+  #newEntry(id: string, load: () => Promise<Loaded>): Entry {
+    const entry: Entry = { loaded: load(), users: 0 };
     entry.loaded.then(
-      () => {
-        entry.isReady = true;
+      (ready) => {
+        entry.ready = ready;
       },
       () => this.#entries.delete(id), // who waits for it hears of it
     );
@@ -142,20 +144,21 @@ export class SessionPool {
       throw error;
     }
     const seconds = (performance.now() - start) / 1000;
-    emit?.({ type: "model_loaded", model: id, seconds, bytes: found.manifest.files["model.onnx"].bytes });
-    return { id: found.id, manifest: found.manifest, session };
+    const { bytes } = found.manifest.files["model.onnx"];
+    emit?.({ type: "model_loaded", model: id, seconds, bytes });
+    return { id: found.id, manifest: found.manifest, session, bytes };
   }
 
-  async #loadNetwork(file: NetworkFile, emit?: Emit): Promise<{ session: OnnxSession }> {
+  async #loadNetwork(file: NetworkFile, emit?: Emit): Promise<Loaded> {
     const start = performance.now();
     const { cache } = this.#options;
     const { found, session } = await this.#open(
       () => cache.file(file),
       (path) => path,
     );
-    const { size } = await stat(found).catch(() => ({ size: 0 })); // evicted since
-    emit?.({ type: "model_loaded", model: file.key, seconds: (performance.now() - start) / 1000, bytes: size });
-    return { session };
+    const { size: bytes } = await stat(found).catch(() => ({ size: 0 })); // evicted since
+    emit?.({ type: "model_loaded", model: file.key, seconds: (performance.now() - start) / 1000, bytes });
+    return { session, bytes };
   }
 
   /** A file that another process evicted between the fetch and the load is fetched again. */
@@ -170,12 +173,14 @@ export class SessionPool {
     }
   }
 
-  async #shrink(size: number): Promise<void> {
+  /** Releases the longest unused until the rest has at most so many bytes, or is one; below 0 all. */
+  async #shrink(maxBytes: number): Promise<void> {
     for (const [id, entry] of this.#entries) {
-      if (this.#entries.size <= size) return;
-      if (entry.users > 0 || !entry.isReady) continue;
+      const total = Array.from(this.#entries.values()).reduce((sum, { ready }) => sum + (ready?.bytes ?? 0), 0);
+      if (maxBytes >= 0 && (total <= maxBytes || this.#entries.size === 1)) return;
+      if (entry.users > 0 || !entry.ready) continue;
       this.#entries.delete(id);
-      await (await entry.loaded).session.release();
+      await entry.ready.session.release();
     }
   }
 }

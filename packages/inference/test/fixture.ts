@@ -116,7 +116,7 @@ export async function testBench(): Promise<Bench> {
   const store = await openStore({ kind: "directory", path: join(dir.path, "store") });
   const cacheDir = join(dir.path, "models");
   const cache = new ModelCache({ store, dir: cacheDir, maxBytes: 1e9 });
-  const models = new SessionPool({ cache, threads: 1, maxModels: 2 });
+  const models = new SessionPool({ cache, threads: 1, maxBytes: 2 * onnx.length });
   const events: WorkEvent[] = [];
   const bench: Bench = {
     store,

@@ -61,7 +61,7 @@ test("the longest unused session is released, one in use never", async () => {
   const ids = [];
   for (const number of [0, 1, 2]) ids.push(await publishModel(bench.store, { number }));
   const [first, second, third] = ids as [string, string, string];
-  const pool = new SessionPool({ cache: bench.cache, threads: 1, maxModels: 1 });
+  const pool = new SessionPool({ cache: bench.cache, threads: 1, maxBytes: onnx.length });
   const keep = async ({ session }: LoadedModel) => session;
   const held = await pool.use(first, async ({ session }) => {
     const other = await pool.use(second, keep);

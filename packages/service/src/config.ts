@@ -174,6 +174,11 @@ export const predictWorkerVariables = {
   ),
   SHARD_IMAGES: variable(whole(256, 1, 100_000), "256", "Images in a shard, at most"),
   BATCH_SIZE: variable(whole(4, 1, 1024), "4", "Images in one call of the network in batch inference"),
+  MODEL_MEMORY_MB: variable(
+    whole(500, 0, 1_000_000),
+    "500",
+    "Models that a compute process keeps in memory, in MB of their files; those in use and the last one always stay",
+  ),
   CONTACT_SHEET_IMAGES: variable(
     whole(100, 0, 500),
     "100",
