@@ -77,6 +77,9 @@ test("bad recipes of POST /v1/train, each with its path", async () => {
   await bad("classWeights", { classWeights: [1, 2, 3] });
   await bad("classWeights", { classWeights: { a: 1, c: 2 } });
   await bad("classWeights.a", { classWeights: { a: 0 } });
+  await bad("augment.colorJitter.hue", { augment: { colorJitter: { hue: 0.6 } } });
+  await bad("augment.colorJitter.contrast", { augment: { colorJitter: { contrast: -0.1 } } });
+  await bad("augment.colorJitter.gamma", { augment: { colorJitter: { gamma: 1 } } });
   const swept = (path: string, sweep: object, more = {}) => bad(path, { trainable: "head", sweep, ...more });
   await bad("sweep", { sweep: { learningRate: [1e-3] } });
   await bad("sweep", { trainable: "layer2", sweep: { learningRate: [1e-3] } });

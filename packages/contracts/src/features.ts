@@ -1,6 +1,6 @@
 /** What features are of: a view of an image, as the transform of the model makes it. */
 import { z } from "zod";
-import { augmentSchema } from "./images.ts";
+import { usedAugmentSchema } from "./images.ts";
 
 /**
  * `center`: the evaluation transform. Otherwise one of the random views of an image: cropped and mirrored as `augment`
@@ -9,7 +9,7 @@ import { augmentSchema } from "./images.ts";
 export const featureViewSchema = z.union([
   z.literal("center"),
   z.strictObject({
-    augment: augmentSchema.required(),
+    augment: usedAugmentSchema,
     seed: z.int().min(0),
     /** From 0. */
     number: z.int().min(0),

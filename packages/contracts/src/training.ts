@@ -1,6 +1,6 @@
 /** `POST /v1/train`: the request with the recipe's defaults, and what a finished job tells. */
 import { z } from "zod";
-import { augmentSchema, transformSchema } from "./images.ts";
+import { augmentSchema, transformSchema, usedAugmentSchema } from "./images.ts";
 import { aliasSchema, datasetReferenceSchema, modelReferenceSchema } from "./names.ts";
 import { optimizerSchema, usedOptimizerSchema } from "./optimizer.ts";
 import { MAX_SWEEP_EPOCHS, sweepHeadSchema, sweepSchema, sweepSize } from "./sweep.ts";
@@ -166,7 +166,7 @@ export const recipeSchema = z.strictObject({
   classWeights: z.array(classWeightSchema).optional(),
   earlyStopping: earlyStoppingSchema.required().optional(),
   maxRuntimeSeconds: maxRuntimeSchema.optional(),
-  augment: augmentSchema.required(),
+  augment: usedAugmentSchema,
   imageSize: z.int(),
   transform: transformSchema,
   seed: z.int(),

@@ -18,7 +18,7 @@ import PIL
 import torch
 import torchvision
 from PIL import Image, ImageCms
-from torchvision.transforms import CenterCrop, Compose, Normalize, RandomResizedCrop, Resize, ToTensor
+from torchvision.transforms import CenterCrop, ColorJitter, Compose, Normalize, RandomResizedCrop, Resize, ToTensor
 from torchvision.transforms import functional as F
 
 
@@ -84,6 +84,40 @@ def resized_crops():
         image = F.resized_crop(noise(width, height), top, left, h, w, [size, size])
         yield {"width": width, "height": height, "top": top, "left": left, "boxHeight": h, "boxWidth": w, "size": size,
                **digest(image)}
+
+
+def jittered():
+    """ColorJitter's own draws with seeds, and its result; then each of the four alone, at factors that hit its edges."""
+    def case(width, height, order, b, c, s, h):
+        image = noise(width, height)
+        for which in order:
+            if which == 0 and b is not None:
+                image = F.adjust_brightness(image, b)
+            if which == 1 and c is not None:
+                image = F.adjust_contrast(image, c)
+            if which == 2 and s is not None:
+                image = F.adjust_saturation(image, s)
+            if which == 3 and h is not None:
+                image = F.adjust_hue(image, h)
+        draw = {"brightness": b, "contrast": c, "saturation": s, "hue": h}
+        return image, {"width": width, "height": height, "order": list(order),
+                       **{name: value for name, value in draw.items() if value is not None}, **digest(image)}
+
+    for seed in range(24):
+        strengths = [(0.4, 0.4, 0.4, 0.1), (0.8, 0.8, 0.8, 0.5), (2, 0, 3, 0.25)][seed % 3]
+        jitter = ColorJitter(*strengths)
+        torch.manual_seed(seed)
+        order, b, c, s, h = ColorJitter.get_params(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+        image, row = case(64, 48, order.tolist(), b, c, s, h)
+        torch.manual_seed(seed)
+        assert np.array_equal(np.asarray(image), np.asarray(jitter(noise(64, 48))))
+        yield row
+    order = [0, 1, 2, 3]
+    for factor in (0, 0.3, 1, 1.7, 11):
+        for at in range(3):
+            yield case(100, 90, order, *[factor if i == at else None for i in range(3)], None)[1]
+    for hue in (-0.5, -0.21, 0, 0.003, 0.0625, 0.5):
+        yield case(300, 200, order, None, None, None, hue)[1]
 
 
 def fallback_boxes():
@@ -176,6 +210,7 @@ def main():
         "madeBy": {"pillow": PIL.__version__, "torchvision": torchvision.__version__, "torch": torch.__version__},
         "transforms": list(transforms()),
         "resizedCrops": list(resized_crops()),
+        "jittered": list(jittered()),
         "fallbackBoxes": list(fallback_boxes()),
         "normalized": normalized(),
         "decoded": list(decoded()),

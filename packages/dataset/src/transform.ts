@@ -1,5 +1,6 @@
 /** Resize, crops, flip and normalisation as torchvision does them on Pillow images. */
 import type { Augment, Transform } from "@cardinal/contracts";
+import { applyJitter, drawJitter } from "./color-jitter.ts";
 import type { RgbImage } from "./decode.ts";
 import { type Box, resample } from "./resample.ts";
 
@@ -48,8 +49,8 @@ const RATIO = [3 / 4, 4 / 3] as const;
 
 /**
  * `RandomResizedCrop(transform.crop)` and then a mirrored image with probability `augment.flip`. With
- * `augment.crop` = `center` the evaluation transform takes the place of the random crop. `random` gives uniform
- * numbers in [0, 1); the same sequence gives the same image.
+ * `augment.crop` = `center` the evaluation transform takes the place of the random crop. Then `ColorJitter`, where
+ * `augment.colorJitter` asks for it. `random` gives uniform numbers in [0, 1); the same sequence gives the same image.
  */
 export function randomResizedCrop(
   image: RgbImage,
@@ -64,6 +65,7 @@ export function randomResizedCrop(
       ? resizeAndCrop(image, transform)
       : resample(image, randomBox(image, random), crop, crop, target);
   if (random() < augment.flip) mirror(result);
+  if (augment.colorJitter) applyJitter(result, drawJitter(augment.colorJitter, random));
   return result;
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import type { JitterDraw } from "../src/color-jitter.ts";
 import type { RgbImage } from "../src/index.ts";
 
 interface Golden {
@@ -17,6 +18,7 @@ type BoxGolden = { width: number; height: number; top: number; left: number; box
 interface Goldens {
   transforms: (Golden & { resize: number; crop: number })[];
   resizedCrops: (Golden & BoxGolden & { size: number })[];
+  jittered: (Golden & JitterDraw)[];
   fallbackBoxes: BoxGolden[];
   normalized: { mean: [number, number, number]; std: [number, number, number]; nchwFloat32: string };
   decoded: (Golden & { name: string; file: string })[];

@@ -66,7 +66,7 @@ export class ImageFeed {
    */
   training(images: LabelledImage[], ends: number[], how: AugmentedEpoch): AsyncGenerator<ImageBatch> {
     const random = (index: number) => seededRandom(how.seed, how.epoch, how.start + index);
-    if (how.augment.crop === "center") {
+    if (how.augment.crop === "center" && !how.augment.colorJitter) {
       return this.#batches(images, ends, this.#centres(images), (index) => random(index)() < how.augment.flip);
     }
     return this.#batches(images, ends, this.#rows(images, { augment: how.augment, random }), () => false);

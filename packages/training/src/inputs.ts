@@ -32,7 +32,7 @@ const MAX_BYTES = 2 * 2 ** 30;
 
 /** Whether the views of an image are always the same ones and only the head learns. */
 export function canUseFeatures({ trainable, augment }: Recipe): boolean {
-  return trainable === "head" && augment.crop === "center";
+  return trainable === "head" && augment.crop === "center" && !augment.colorJitter;
 }
 
 export interface FeatureOptions {
