@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { problem } from "@cardinal/contracts";
+import { PAYLOAD_VERSION, problem } from "@cardinal/contracts";
 import { guardLeaks, waitFor } from "@cardinal/testing";
 import { createWorker, JobQueue } from "../src/index.ts";
 import { enqueue, failOnError, ingestPayload, openBench, recordedEvents, testRedis } from "./setup.ts";
@@ -311,7 +311,7 @@ test("a payload of a newer Cardinal is left for workers that understand it", asy
   await using bench = await openBench(redis);
   const { job } = await enqueue(bench.queue, "ingest", ingestPayload());
   const entry = await bench.queue.internals.bull.ingest.getJob(job.id);
-  await entry!.updateData({ ...entry!.data, v: 2 });
+  await entry!.updateData({ ...entry!.data, v: PAYLOAD_VERSION + 1 });
   let ran = false;
   const worker = createWorker(bench.consumer, {
     kind: "ingest",
