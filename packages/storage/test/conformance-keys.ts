@@ -39,7 +39,9 @@ export function keysAndLists(subject: Subject): void {
   it("takes names of all kinds, and an object beside a folder of its name", async () => {
     await using store = await subject.open();
     const keys = ODD.map((name) => `odd/${name}`);
-    await Promise.all(keys.map((key) => store.put(key, Buffer.from(key))));
+    // One after the other: of `a` and `a/b` that are made at the same instant SeaweedFS can lose one. No two keys of
+    // Cardinal's layout are like that.
+    for (const key of keys) await store.put(key, Buffer.from(key));
     assert.deepEqual(await keysOf(store, "odd/"), inOrder(keys));
     for (const key of keys) {
       assert.equal(String(await bytesOf(store, key)), key);
