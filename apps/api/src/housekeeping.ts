@@ -7,6 +7,7 @@
  */
 import { sweepJob } from "@cardinal/checkpoint";
 import { CardinalError, hasEnded } from "@cardinal/contracts";
+import { sweepFeatures } from "@cardinal/features";
 import type { JobQueue, JobRecord } from "@cardinal/queue";
 import type { Logger } from "@cardinal/service";
 import { layout, type ObjectStore } from "@cardinal/storage";
@@ -24,16 +25,31 @@ export interface Housekeeper {
   stop(): Promise<void>;
 }
 
-export function startHousekeeping(store: ObjectStore, queue: JobQueue, logger: Logger): Housekeeper {
+/** Whoever looks for old segments lists all of the feature cache: not in every round. */
+const FEATURES_EVERY_MS = 3600 * 1000;
+
+/** Features are kept for `featureDays`. */
+export function startHousekeeping(
+  store: ObjectStore,
+  queue: JobQueue,
+  logger: Logger,
+  featureDays: number,
+): Housekeeper {
   let running: Promise<void> = Promise.resolve();
   const stopping = new AbortController();
   const { signal } = stopping;
+  let featuresAt = Number.NEGATIVE_INFINITY;
   const round = async () => {
     const added = await queue.repair();
     if (added.length > 0) logger.warn({ jobs: added }, "jobs without a queue entry were queued again");
     await sweepUploads(store, queue, signal);
     await sweepCheckpoints(store, queue, signal);
     await sweepPredictions(store, queue, signal);
+    await sweepExtractions(store, queue, signal);
+    if (performance.now() - featuresAt > FEATURES_EVERY_MS) {
+      await sweepFeatures(store, new Date(Date.now() - featureDays * 24 * 3600 * 1000), signal);
+      featuresAt = performance.now();
+    }
     await resumeRemovals(store, queue, signal);
     const images = await removeUnwantedImages(store, queue, signal);
     if (images) logger.info(images, "images that no data set refers to were removed");
@@ -90,6 +106,14 @@ async function sweepCheckpoints(store: ObjectStore, queue: JobQueue, signal: Abo
     signal.throwIfAborted();
     const job = await find(queue, id);
     if (isOver(job)) await sweepJob(store, id, { keepCheckpoints: job?.state === "failed" });
+  }
+}
+
+/** What features were extracted from. A job that is retried is planned anew. */
+async function sweepExtractions(store: ObjectStore, queue: JobQueue, signal: AbortSignal): Promise<void> {
+  for await (const id of store.listFolders(layout.allExtractions)) {
+    signal.throwIfAborted();
+    if (isOver(await find(queue, id))) await store.deletePrefix(layout.extraction(id));
   }
 }
 

@@ -54,7 +54,7 @@ await runMain(async () => {
   const watcher = new JobWatcher(queueConfig, onError);
   shutdown.onClose("job watcher", () => watcher.close());
 
-  const housekeeper = startHousekeeping(store, queue, logger);
+  const housekeeper = startHousekeeping(store, queue, logger, env.FEATURE_DAYS);
   shutdown.onClose("housekeeping", () => housekeeper.stop());
 
   const metrics = createMetrics();

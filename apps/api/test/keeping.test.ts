@@ -42,7 +42,7 @@ test("a job over a list of images shows their number; the list lies in the store
 test("housekeeping leaves what a job is about to want", async () => {
   const key = layout.predictionImages(JobQueue.newId("predict"));
   await api.store.put(key, Buffer.from("[]"));
-  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"));
+  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"), 30);
   await housekeeper.round();
   await housekeeper.stop();
   assert.ok(await api.store.stat(key));

@@ -132,7 +132,7 @@ test("a deletion that died is ended by housekeeping, and a stop does not wait fo
   await putDataset(api.store, "half");
   await api.store.swapPointer(layout.datasetRemoval("half", VERSION), undefined, { state: "deleting", at });
   assert.equal((await problemOf(await train({ dataset: "half" }))).code, "being_deleted");
-  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"));
+  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"), 30);
   await housekeeper.round();
   assert.equal((await api.call("/v1/models/mdl-half-1")).status, 404);
   assert.equal((await api.call("/v1/datasets/half")).status, 404);

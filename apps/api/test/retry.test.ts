@@ -54,7 +54,7 @@ test("the archive of a job that may be retried outlives a round of housekeeping;
   });
   const { id } = (await upload.json()) as JobView;
   await cancel(id);
-  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"));
+  const housekeeper = startHousekeeping(api.store, api.queue, createLogger("test", "silent"), 30);
   await housekeeper.round();
   await housekeeper.stop();
   assert.equal((await retry(id)).status, 202);

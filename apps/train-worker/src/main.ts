@@ -1,8 +1,8 @@
 /** A train-worker: takes one training job at a time and runs it in a compute process. */
-import { trainResultSchema } from "@cardinal/contracts";
 import { createWorker } from "@cardinal/queue";
 import { runMain, trainWorkerVariables } from "@cardinal/service";
 import { openWorkerShell } from "@cardinal/worker";
+import { type RunTask, trainJob } from "./train-job.ts";
 
 await runMain(async () => {
   const shell = await openWorkerShell("train", "tensorflow (tfjs-node)", trainWorkerVariables);
@@ -19,27 +19,25 @@ await runMain(async () => {
     THREADS: String(env.THREADS),
   });
 
+  const runTask: RunTask = (task, input, run) =>
+    compute.run(task, input, {
+      signal: run.signal,
+      stopReason: run.stopReason,
+      drainGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
+      onEvent: (event) => {
+        shell.record(event, run.payload.job);
+        if (event.type === "progress") run.progress(event.progress).catch(events.error);
+      },
+      onAsk: () => run.seal(),
+    });
+
   const worker = createWorker(consumer, {
     kind: "train",
     concurrency: 1,
     events,
     handle: async (run) => {
       try {
-        const result = await compute.run(
-          "train",
-          { payload: run.payload, fence: run.fence, checkpointSeconds: env.CHECKPOINT_SECONDS },
-          {
-            signal: run.signal,
-            stopReason: run.stopReason,
-            drainGraceMs: env.SHUTDOWN_GRACE_SECONDS * 1000,
-            onEvent: (event) => {
-              shell.record(event, run.payload.job);
-              if (event.type === "progress") run.progress(event.progress).catch(events.error);
-            },
-            onAsk: () => run.seal(),
-          },
-        );
-        return { result: trainResultSchema.parse(result) };
+        return await trainJob(run, runTask, env.CHECKPOINT_SECONDS);
       } finally {
         work.endTraining();
       }

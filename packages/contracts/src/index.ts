@@ -1,3 +1,4 @@
+export * from "./augment.ts";
 export * from "./batch-size.ts";
 export * from "./class-weights.ts";
 export * from "./datasets.ts";

@@ -1,5 +1,6 @@
 /** A model is a bundle: weights never travel without transform, class index, metrics and recipe. */
 import { z } from "zod";
+import { featureCountsSchema } from "./features.ts";
 import { transformSchema } from "./images.ts";
 import { weightsFormatSchema } from "./imports.ts";
 import { nameSchema, sha256Schema } from "./names.ts";
@@ -86,6 +87,7 @@ export const modelReportSchema = z.strictObject({
       trainSeconds: z.number(),
       exportError: z.number(),
       head: headOriginSchema.optional(),
+      features: featureCountsSchema.optional(),
       endedBy: trainingEndSchema.optional(),
       resumedFromStep: z.int().optional(),
     })

@@ -1,6 +1,8 @@
 /** `POST /v1/train`: the request with the recipe's defaults, and what a finished job tells. */
 import { z } from "zod";
-import { augmentSchema, transformSchema, usedAugmentSchema } from "./images.ts";
+import { augmentRecipeSchema, augmentRequestSchema, effectiveAugment } from "./augment.ts";
+import { featureCountsSchema } from "./features.ts";
+import { transformSchema } from "./images.ts";
 import { aliasSchema, datasetReferenceSchema, modelReferenceSchema } from "./names.ts";
 import { optimizerSchema, usedOptimizerSchema } from "./optimizer.ts";
 import { MAX_SWEEP_EPOCHS, sweepHeadSchema, sweepSchema, sweepSize } from "./sweep.ts";
@@ -116,7 +118,7 @@ export const trainFieldsSchema = z.strictObject({
    * like every epoch, then the best is exported: so the job itself takes a validation and an export longer.
    */
   maxRuntimeSeconds: maxRuntimeSchema.optional(),
-  augment: augmentSchema.prefault({}),
+  augment: augmentRequestSchema.prefault({}),
   /** Trains many heads at once and keeps the best one; of `trainable` head only. */
   sweep: sweepSchema.optional(),
   /** Side of the square that the network sees, in pixels; the base's, or the architecture's own, by default. */
@@ -130,17 +132,20 @@ export const trainFieldsSchema = z.strictObject({
   priority: prioritySchema,
 });
 
-export const trainRequestSchema = trainFieldsSchema.superRefine(({ schedule, epochs, sweep, trainable }, context) => {
+export const trainRequestSchema = trainFieldsSchema.transform((fields, context) => {
+  const { schedule, epochs, sweep, trainable } = fields;
   const issue = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+  const effective = effectiveAugment(trainable, fields.augment);
+  if ("issue" in effective) issue(["augment", effective.issue.path], effective.issue.message);
   if (schedule.warmupEpochs >= epochs) {
     issue(["schedule", "warmupEpochs"], "must be below epochs, or the full learning rate is never reached");
   }
-  if (!sweep) return;
-  if (trainable !== "head") issue(["sweep"], `is for the trainable head only, not ${trainable}`);
-  if (sweepSize(sweep) * epochs > MAX_SWEEP_EPOCHS) {
+  if (sweep && trainable !== "head") issue(["sweep"], `is for the trainable head only, not ${trainable}`);
+  if (sweep && sweepSize(sweep) * epochs > MAX_SWEEP_EPOCHS) {
     const message = `has ${sweepSize(sweep)} heads of ${epochs} epochs, more than ${MAX_SWEEP_EPOCHS} epochs together`;
     issue(["sweep"], message);
   }
+  return "augment" in effective ? { ...fields, augment: effective.augment } : z.NEVER;
 });
 export type TrainRequest = z.infer<typeof trainRequestSchema>;
 
@@ -166,7 +171,7 @@ export const recipeSchema = z.strictObject({
   classWeights: z.array(classWeightSchema).optional(),
   earlyStopping: earlyStoppingSchema.required().optional(),
   maxRuntimeSeconds: maxRuntimeSchema.optional(),
-  augment: usedAugmentSchema,
+  augment: augmentRecipeSchema,
   imageSize: z.int(),
   transform: transformSchema,
   seed: z.int(),
@@ -220,6 +225,8 @@ export const trainResultSchema = z.strictObject({
   trainSeconds: z.number(),
   /** Largest difference between the exported model's logits and the training side's, over the largest logit. */
   exportError: z.number(),
+  /** Of head training. */
+  features: featureCountsSchema.optional(),
   resumedFromStep: z.int().optional(),
 });
 export type TrainResult = z.infer<typeof trainResultSchema>;

@@ -4,10 +4,11 @@
  */
 import { layout, type ObjectStore } from "@cardinal/storage";
 
-/** Removes the segments that were written before a moment. Gives how many. */
-export async function sweepFeatures(store: ObjectStore, before: Date): Promise<number> {
+/** Removes the segments that were written before a moment. Gives how many. Throws the signal's reason. */
+export async function sweepFeatures(store: ObjectStore, before: Date, signal?: AbortSignal): Promise<number> {
   let removed = 0;
   for await (const { key, modifiedAt } of store.list(layout.allFeatures)) {
+    signal?.throwIfAborted();
     if (modifiedAt >= before) continue;
     await store.delete(key);
     removed++;

@@ -255,8 +255,11 @@ export class JobRecords {
     return outcome === "ok";
   }
 
-  /** Back to waiting, after a failed run until `retryAt`. Without: the run did not fail, its next claim uses no attempt. */
-  async requeue(kind: JobKind, id: string, fence: number, retryAt?: number): Promise<boolean> {
+  /**
+   * Back to waiting, after a failed run until `retryAt`. Without: the run did not fail, its next claim uses no attempt.
+   * `replan`: what the job's shards have made is gone, so it is planned again.
+   */
+  async requeue(kind: JobKind, id: string, fence: number, retryAt?: number, replan = false): Promise<boolean> {
     const outcome = await this.#redis.cardinalRequeue(
       this.#keys.job(id),
       this.#keys.waiting(kind),
@@ -265,6 +268,7 @@ export class JobRecords {
       Date.now(),
       retryAt === undefined ? "1" : "0",
       retryAt ?? "",
+      replan ? "1" : "0",
     );
     return outcome === "ok";
   }

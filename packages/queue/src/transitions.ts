@@ -127,7 +127,10 @@ touch(KEYS[1])
 close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3])
 return 'ok'`,
   },
-  /** KEYS job waiting; ARGV id fence now parked retryAt. Back to waiting, for a retry or (parked) without using an attempt. */
+  /**
+   * KEYS job waiting; ARGV id fence now parked retryAt replan. Back to waiting, for a retry or (parked) without using an
+   * attempt; with replan as a job that has no plan.
+   */
   cardinalRequeue: {
     numberOfKeys: 2,
     lua: `${TOUCH}
@@ -135,6 +138,7 @@ local r = redis.call('HMGET', KEYS[1], 'state', 'fence')
 if r[1] ~= 'active' or r[2] ~= ARGV[2] then return 'fenced' end
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'waitingSince', ARGV[3], 'parked', ARGV[4])
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'retryAt', ARGV[5]) end
+if ARGV[6] == '1' then redis.call('HDEL', KEYS[1], 'planned') end
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 touch(KEYS[1])
 return 'ok'`,

@@ -46,7 +46,7 @@ export type Outcome =
   | { result: Record<string, unknown> }
   /** The job failed but has something to show. */
   | { failure: ProblemRecord; result: Record<string, unknown> }
-  /** Predict: the job waits for these shards and is then run again with `shardsDone`. */
+  /** The job waits for these shards and is then run again with `shardsDone`. */
   | { shards: AnyShardPayload[]; images: number; priority: number };
 
 export interface JobRun<K extends JobKind> {
@@ -62,7 +62,7 @@ export interface JobRun<K extends JobKind> {
   /** Aborts when the run must end; `stopReason` says why. */
   signal: AbortSignal;
   stopReason(): StopReason | undefined;
-  /** Set when all shards of a predict job have ended: those that failed for good. */
+  /** Set when all shards of a planned job have ended: those that failed for good. */
   shardsDone: ShardFailure[] | undefined;
   progress(progress: Progress): Promise<void>;
   /** Asked before a result is published: false when the job was cancelled or taken over. No cancel is taken after. */
@@ -198,6 +198,7 @@ class JobRunner<K extends JobKind> {
   async #waitForShards(): Promise<ShardFailure[]> {
     await this.#write({ parked: "1" });
     if (await this.#job.moveToWaitingChildren(this.#token)) throw new WaitingChildrenError();
+    await this.#write({ parked: "0" });
     return shardFailures(this.#job);
   }
 
@@ -225,7 +226,8 @@ class JobRunner<K extends JobKind> {
     }
     if (failure.retryable && this.#job.attemptsMade + 1 < policies[kind].attempts) {
       this.#ended("retried", failure.toRecord());
-      await records.requeue(kind, id, this.#claim.fence, Date.now() + retryDelay(kind, this.#job.attemptsMade));
+      const retryAt = Date.now() + retryDelay(kind, this.#job.attemptsMade);
+      await records.requeue(kind, id, this.#claim.fence, retryAt, failure.code === "features_missing");
       throw failure;
     }
     const first = await records.finish(kind, id, this.#claim.fence, { error: failure.toRecord() });

@@ -132,6 +132,7 @@ export const apiVariables = {
     "false",
     "Take over a store that belongs to another Redis, because that one is lost for good",
   ),
+  FEATURE_DAYS: variable(whole(30, 1, 3650), "30", "How long features of images stay in the cache, in days"),
   MAX_UPLOAD_MB: variable(whole(20_480, 1, 10_000_000), "20480", "Largest archive that may be uploaded, in MB"),
   MAX_IMAGE_MB: variable(whole(32, 1, 1024), "32", "Largest single image for `POST /v1/predict/image`, in MB"),
   MAX_STREAMS: variable(

@@ -4,7 +4,7 @@ import type { StepFigures, TrainingState } from "./training-state.ts";
 
 const INTERVAL_MS = 250;
 
-export type Phase = "extracting" | "training" | "validating" | "exporting";
+export type Phase = "reading" | "training" | "validating" | "exporting";
 
 export class ProgressReporter {
   readonly #emit: Emit;

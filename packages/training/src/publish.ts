@@ -17,6 +17,7 @@ import {
 } from "@cardinal/checkpoint";
 import {
   type Emit,
+  type FeatureCounts,
   type HeadOrigin,
   type ModelManifest,
   type ModelReport,
@@ -31,15 +32,16 @@ import { Judge, makeTrainingReport, splitDuplicates, trainingPhases } from "@car
 import { exportOnnx } from "@cardinal/resnext/onnx";
 import type { Network } from "@cardinal/resnext/tfjs";
 import { layout, type ObjectStore } from "@cardinal/storage";
-import { checkExport } from "./export-check.ts";
+import { checkExport, type ExpectedLogits } from "./export-check.ts";
 import type { ImageFeed } from "./image-feed.ts";
 import type { TrainingInputs } from "./inputs.ts";
-import { evaluate } from "./network-steps.ts";
+import { evaluate, logitsOf } from "./network-steps.ts";
 import type { TrainingSet } from "./training-set.ts";
 import type { TrainingState } from "./training-state.ts";
 
-/** Real images that the exported model is checked on. */
+/** Real images that the exported model is checked on. A head's backbone was checked when its base was published. */
 const CHECK_IMAGES = 64;
+const HEAD_CHECK_IMAGES = 16;
 
 export interface PublishOptions {
   store: ObjectStore;
@@ -51,6 +53,8 @@ export interface PublishOptions {
   feed: ImageFeed;
   /** What the network is judged on. */
   inputs: TrainingInputs;
+  /** Of head training: where its features came from. */
+  features: FeatureCounts | undefined;
   /** Where the weights were from, when there is a base. */
   base: { id: string; head: HeadOrigin } | undefined;
   endedBy: TrainingEnd;
@@ -77,7 +81,7 @@ export async function publish(options: PublishOptions): Promise<TrainResult> {
     imageSize: options.recipe.imageSize,
     metadata: onnxMetadata(options, id),
   });
-  const exportError = await checkExport(onnx, network, checkBatches(options), options.threads);
+  const exportError = await checkExport(onnx, checkBatches(options), options.threads);
   const exportSeconds = (performance.now() - started) / 1000;
   const { report, html } = await makeReport(options, id, { exportError, exportSeconds });
   signal.throwIfAborted();
@@ -139,14 +143,25 @@ function onnxMetadata({ recipe, set }: PublishOptions, id: string): Record<strin
   };
 }
 
-/** Evenly from all of the validation images, which lie class by class. */
-function checkBatches({ set, feed, recipe }: PublishOptions) {
-  const count = Math.min(CHECK_IMAGES, set.validation.length);
+/**
+ * Evenly from all of the validation images, which lie class by class. A head's logits are of the cached features it was
+ * trained on, so the check covers these, too: another backbone or another view would be found.
+ */
+async function* checkBatches({ set, feed, inputs, network, recipe }: PublishOptions): AsyncGenerator<ExpectedLogits> {
+  const count = Math.min(recipe.trainable === "head" ? HEAD_CHECK_IMAGES : CHECK_IMAGES, set.validation.length);
   const images = Array.from(
     { length: count },
     (_, i) => set.validation[Math.floor((i * set.validation.length) / count)]!,
   );
-  return feed.evaluation(images, recipe.batchSize);
+  if (inputs === feed) {
+    for await (const batch of feed.evaluation(images, recipe.batchSize))
+      yield { batch, logits: logitsOf(network, batch) };
+    return;
+  }
+  const seen = inputs.evaluation(images, recipe.batchSize);
+  for await (const batch of feed.evaluation(images, recipe.batchSize)) {
+    yield { batch, logits: logitsOf(network, (await seen.next()).value!) };
+  }
 }
 
 /** Judges the kept weights on all validation images, and makes the figures and the page of it. */
@@ -172,6 +187,7 @@ async function makeReport(
       trainSeconds,
       exportError,
       ...(base && { head: base.head }),
+      ...(options.features && { features: options.features }),
       endedBy,
       ...(resumedFromStep !== undefined && { resumedFromStep }),
     },

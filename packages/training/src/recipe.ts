@@ -3,6 +3,7 @@ import {
   type ArchitectureName,
   type ClassCount,
   classWeightsOf,
+  effectiveAugment,
   IMAGENET_MEAN,
   IMAGENET_STD,
   type ModelManifest,
@@ -49,11 +50,20 @@ export function recipeOf(
     ...(classWeights && { classWeights }),
     ...(request.earlyStopping && { earlyStopping: request.earlyStopping }),
     ...(request.maxRuntimeSeconds !== undefined && { maxRuntimeSeconds: request.maxRuntimeSeconds }),
-    augment: request.augment,
+    augment: augmentOf(request),
     imageSize,
     transform,
     seed: request.seed,
   };
+}
+
+/** A payload of a version without views asks for a head on live views, if it says nothing else: it gets the centre view. */
+function augmentOf({ trainable, augment }: TrainPayload["request"]): Recipe["augment"] {
+  const asked = trainable === "head" && augment.views === undefined ? {} : augment;
+  const effective = effectiveAugment(trainable, asked);
+  if ("augment" in effective) return effective.augment;
+  const { path, message } = effective.issue;
+  throw problem("invalid_request", `augment.${path} ${message}`, { path: `augment.${path}` });
 }
 
 function checkStages(request: TrainPayload["request"], arch: Architecture, base: ModelManifest | undefined): void {

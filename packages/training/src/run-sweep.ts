@@ -46,7 +46,7 @@ export async function runSweep(job: TrainingJob): Promise<TrainResult> {
   announceStart(emit, set, start, resumedFromStep, { heads: heads.length });
   try {
     const lap = stopwatch();
-    const inputs = await job.inputs(() => progress.phase(seen(heads), "extracting"));
+    const inputs = await job.inputs(() => progress.phase(seen(heads), "reading"));
     const waited = lap();
     for (const head of runningHeads(heads)) heads[head]!.state.trainSeconds += waited;
     const run = { job, heads, weights, inputs, checkpoints, progress, lap };

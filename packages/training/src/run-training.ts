@@ -5,23 +5,25 @@
  * `maxRuntimeSeconds`, which looks at the clock).
  */
 import { type CheckpointPointer, claimCheckpoint } from "@cardinal/checkpoint";
-import { problem, type Recipe, type TrainPayload, type TrainResult } from "@cardinal/contracts";
+import { CardinalError, problem, type Recipe, type TrainResult } from "@cardinal/contracts";
+import { spendPlan } from "@cardinal/features";
 import { architecture } from "@cardinal/resnext";
 import { Network, Optimizer } from "@cardinal/resnext/tfjs";
-import type { ObjectStore } from "@cardinal/storage";
 import { announceEnd, announceStart } from "./announce.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { stepsOfEpoch } from "./epoch-batches.ts";
 import { ImageFeed } from "./image-feed.ts";
-import { canUseFeatures, featureInputs, type TrainingInputs } from "./inputs.ts";
+import { FeatureInputs, type TrainingInputs } from "./inputs.ts";
+import { featureCounts, readLabelledFeatures } from "./labelled-features.ts";
 import { evaluate, trainOn } from "./network-steps.ts";
+import { type Prepared, prepare } from "./prepare.ts";
 import { ProgressReporter } from "./progress.ts";
 import { cancelled, finishPublished, publish } from "./publish.ts";
-import { learningRate, recipeOf } from "./recipe.ts";
+import { learningRate } from "./recipe.ts";
 import { runSweep } from "./run-sweep.ts";
-import { freshStart, readBase, type Start, startFrom } from "./start.ts";
+import type { Start } from "./start.ts";
 import { stopwatch, type TrainingJob, type TrainingOptions } from "./training-job.ts";
-import { batchEnds, classCounts, readTrainingSet, stepEnds, type TrainingSet } from "./training-set.ts";
+import { batchEnds, stepEnds, type TrainingSet } from "./training-set.ts";
 import { endEpoch, endOf, endStep, isOutOfTime, type TrainingState } from "./training-state.ts";
 
 /**
@@ -31,7 +33,8 @@ import { endEpoch, endOf, endStep, isOutOfTime, type TrainingState } from "./tra
  * attempt has the job; `loss_not_finite` when the training diverges (earlier checkpoints stay); `export_mismatch`;
  * `dataset_not_found`, `dataset_not_trainable`, `single_class`, `model_not_found`, `model_corrupt`,
  * `state_dict_mismatch`, what `recipeOf` refuses, and `batch_too_small` before any compute; an image's own code with
- * its path when it cannot be decoded; and the store's errors.
+ * its path when it cannot be decoded; `features_missing` when the feature cache lacks what a head is trained on (see
+ * `planFeatures`); and the store's errors.
  */
 export async function runTraining(options: TrainingOptions): Promise<TrainResult> {
   const { store, payload } = options;
@@ -40,19 +43,24 @@ export async function runTraining(options: TrainingOptions): Promise<TrainResult
 }
 
 async function train(options: TrainingOptions, pointer: CheckpointPointer): Promise<TrainResult> {
-  const { store, payload, emit, signal } = options;
-  const { recipe, set, start } = await prepare(store, payload);
+  const { store, payload, emit } = options;
+  const prepared = await prepare(store, payload);
+  const { recipe, set, start } = prepared;
   const ends = batchEnds(recipe, set.train.length);
   const steps = stepEnds(ends, recipe.accumulate).length * recipe.epochs;
   using network = networkOf(recipe, set, start);
   const feed = feedOf(options, recipe);
-  const inputs = async (onExtraction: () => void): Promise<TrainingInputs> => {
-    if (!canUseFeatures(recipe)) return feed;
-    onExtraction();
-    return featureInputs({ network, feed, set, recipe, emit, signal });
+  const isHead = recipe.trainable === "head";
+  const features = isHead ? await featureCounts(store, payload.job, prepared) : undefined;
+  const inputs = async (onReading: () => void): Promise<TrainingInputs> => {
+    if (!isHead) return feed;
+    onReading();
+    emit({ type: "log", level: "info", message: "features of the frozen backbone are read", details: { ...features } });
+    return featureInputs(options, prepared);
   };
   const checkpointOptions = { store, pointer, emit, everySeconds: options.checkpointSeconds ?? 120 };
-  const job = { ...options, pointer, recipe, set, start, network, feed, ends, steps, checkpointOptions, inputs };
+  const made = { recipe, set, start, network, feed, ends, steps, features, inputs };
+  const job = { ...options, ...made, pointer, checkpointOptions };
   return await (payload.request.sweep ? runSweep(job) : trainNetwork(job)); // the network goes after it
 }
 
@@ -66,7 +74,7 @@ async function trainNetwork(job: TrainingJob): Promise<TrainResult> {
   announceStart(emit, set, start, resumedFromStep);
   try {
     const lap = stopwatch();
-    const inputs = await job.inputs(() => progress.phase(state, "extracting"));
+    const inputs = await job.inputs(() => progress.phase(state, "reading"));
     state.trainSeconds += lap();
     const run = { job, optimizer, inputs, state, checkpoints, progress, lap };
     while (!endOf(recipe, state)) await trainEpoch(run);
@@ -83,14 +91,16 @@ async function trainNetwork(job: TrainingJob): Promise<TrainResult> {
   }
 }
 
-async function prepare(store: ObjectStore, { request }: TrainPayload) {
-  const set = await readTrainingSet(store, request.dataset);
-  const base = await readBase(store, request.base);
-  const recipe = recipeOf(request, classCounts(set), base);
-  const arch = architecture(recipe.architecture);
-  const [classes, seed] = [set.classes.length, recipe.seed];
-  const start = base ? await startFrom(store, base, arch, classes, seed) : freshStart(arch, classes, seed);
-  return { recipe, set, start };
+async function featureInputs({ store, payload, signal }: TrainingOptions, prepared: Prepared): Promise<FeatureInputs> {
+  const { recipe, set, start } = prepared;
+  try {
+    const read = await readLabelledFeatures(store, { recipe, set, parameters: start.parameters }, signal);
+    return new FeatureInputs(read, set, signal);
+  } catch (error) {
+    // They were extracted and are gone, or damaged: the next attempt has those extracted anew.
+    if (error instanceof CardinalError && error.code === "features_missing") await spendPlan(store, payload.job);
+    throw error;
+  }
 }
 
 function networkOf(recipe: Recipe, set: TrainingSet, { parameters }: Start): Network {
@@ -101,7 +111,7 @@ function networkOf(recipe: Recipe, set: TrainingSet, { parameters }: Start): Net
 function feedOf({ store, emit, signal }: TrainingOptions, recipe: Recipe): ImageFeed {
   const common = { store, transform: recipe.transform, emit, signal };
   // Features stand in for the views, so these need not be kept.
-  return new ImageFeed(canUseFeatures(recipe) ? { ...common, viewBytes: 0 } : common);
+  return new ImageFeed(recipe.trainable === "head" ? { ...common, viewBytes: 0 } : common);
 }
 
 interface EpochOptions {

@@ -1,6 +1,6 @@
 /** What a training is given, and what it has made of that before its first step. */
 import type { CheckpointPointer } from "@cardinal/checkpoint";
-import type { Emit, Recipe, TrainPayload } from "@cardinal/contracts";
+import type { Emit, FeatureCounts, Recipe, TrainPayload } from "@cardinal/contracts";
 import type { Network } from "@cardinal/resnext/tfjs";
 import type { ObjectStore } from "@cardinal/storage";
 import type { CheckpointOptions } from "./checkpoint-store.ts";
@@ -41,8 +41,10 @@ export interface TrainingJob extends TrainingOptions {
   /** Of all epochs. */
   steps: number;
   checkpointOptions: CheckpointOptions;
-  /** Computes what is trained on; `onExtraction` is called before something is. */
-  inputs(onExtraction: () => void): Promise<TrainingInputs>;
+  /** Of head training: where its features came from. */
+  features: FeatureCounts | undefined;
+  /** Reads what is trained on; `onReading` is called before it takes a while. */
+  inputs(onReading: () => void): Promise<TrainingInputs>;
 }
 
 /** Gives the seconds since its last call, at first since it was made. */

@@ -7,10 +7,11 @@ import {
   trainRequestSchema,
   type WorkEvent,
 } from "@cardinal/contracts";
-import { ingestArchive } from "@cardinal/dataset";
+import { blobReader, ingestArchive } from "@cardinal/dataset";
+import { extractShard, ModelCache, SessionPool } from "@cardinal/inference";
 import { type ObjectStore, openStore } from "@cardinal/storage";
 import { digitsZip, tempDir, writeZip, type ZipEntry } from "@cardinal/testing";
-import { runTraining, type TrainingOptions } from "@cardinal/training";
+import { planFeatures, runTraining, type TrainingOptions } from "@cardinal/training";
 
 // Read by TensorFlow at its first op, which is later than this.
 process.env.TF_NUM_INTRAOP_THREADS = "2";
@@ -104,8 +105,29 @@ export function attempt(
   return run;
 }
 
-/** Runs an attempt to its end. */
-export const train = (...args: Parameters<typeof attempt>) => runTraining(attempt(...args).options);
+/** What predict-workers do for a job that trains a head. Gives the number of images that they were asked for. */
+export async function extractFeatures(store: ObjectStore, job: TrainPayload): Promise<number> {
+  const emit = () => {};
+  const shards = await planFeatures({ store, payload: job, emit });
+  if (shards.length === 0) return 0;
+  await using folder = await tempDir("networks");
+  const cache = new ModelCache({ store, dir: folder.path, maxBytes: 1e9 });
+  const models = new SessionPool({ cache, threads: THREADS, maxBytes: 1e9 });
+  const read = blobReader(store, { memoryBytes: 1e7 });
+  try {
+    for (const shard of shards) await extractShard({ store, payload: shard, models, read, batchSize: 4, emit });
+  } finally {
+    await models.close();
+  }
+  return shards.reduce((sum, { images }) => sum + images, 0);
+}
+
+/** Runs an attempt to its end, after the extraction when a head is trained. */
+export async function train(...args: Parameters<typeof attempt>) {
+  const [store, job] = args;
+  await extractFeatures(store, job);
+  return runTraining(attempt(...args).options);
+}
 
 /** For `assert.rejects`: a problem of that code. */
 export const coded = (code: string) => (error: unknown) => (error as CardinalError).code === code;
