@@ -134,7 +134,7 @@ function evaluate(layers: Layers, node: LayerNode, values: Values): Tensor {
     case "add":
       return add(x, values.get(node.inputs[1]!));
     case "maxpool":
-      return maxPool(x, node.kernel, node.stride, node.padding);
+      return maxPool(x, node);
     case "global-avg-pool":
       return tf.mean(x, [1, 2]);
     case "fc": {

@@ -1,26 +1,14 @@
 /**
  * Grouped convolution, which tfjs does not have. Two forms, chosen once per process by a probe:
  *
- * - native: TensorFlow's own Conv2D with a grouped filter (CPU kernel of libtensorflow, 3 to 6 times faster).
+ * - native: TensorFlow's own ops with a grouped filter, which oneDNN takes. Groups of fewer channels than a vector
+ *   register has floats are joined for the filter's gradient, of which the diagonal is kept: 56x56x128 for 16 images
+ *   takes 9 ms in groups of 16 and 16 ms in groups of 4 (2 cores, AVX-512), 28x28x256 4 and 5.
  * - split: ordinary convolutions of blocks of at least 32 channels, their filters filled up with zeros outside of the
- *   groups. For a libtensorflow whose CPU kernel refuses grouped filters.
- *
- * The filter's gradient has no grouped kernel in either: it is made of dense blocks, of which the diagonal is kept, or
- * (native, stride 1) as one grouped convolution. Measured with AVX-512, ms of CPU time for 16 images:
- *
- *   layer (dy)           blocks of 16, of 32, of 64   as a convolution
- *   56x56x128, stride 1            51     52     96                123
- *   28x28x256, stride 1            24     28     43                 35
- *   14x14x512, stride 1            13     11     19                  9
- *   7x7x1024, stride 1              -    7.2    9.8                  6
- *   28x28x256, stride 2            38     33     55
- *   14x14x512, stride 2            20     17     24
- *   7x7x1024, stride 2              -    8.9     13
- *
- * With stride 2 the convolution works on as many zeros again as it saves: 2.5 times slower than blocks of 32.
+ *   groups. For a libtensorflow whose CPU kernels refuse grouped filters.
  */
 import type { ConvNode } from "../layer-graph.ts";
-import { conv2d, conv2dFilterGradient, type Pads, samePads, split } from "./kernels.ts";
+import { conv2d, conv2dFilterGradient, conv2dInputGradient, split } from "./kernels.ts";
 import { type Tensor, tf } from "./tensorflow.ts";
 
 export type ConvolutionEngine = "native" | "split";
@@ -35,68 +23,74 @@ export function convolutionEngine(): ConvolutionEngine {
 
 function probe(): ConvolutionEngine {
   return tf.tidy(() => {
-    // Two groups of one channel: 1 * 3 and 2 * 5.
-    const x = tf.tensor4d([1, 2], [1, 1, 1, 2]);
-    const filter = tf.tensor4d([3, 5], [1, 1, 1, 2]);
+    // Two groups of one channel, one position: y = x * filter, dx = dy * filter, dFilter = x * dy.
+    const window = { kernel: 1, stride: 1, padding: 0 };
+    const tensor = (first: number, second: number) => tf.tensor4d([first, second], [1, 1, 1, 2]);
+    const [x, filter, dy] = [tensor(1, 2), tensor(3, 5), tensor(7, 11)];
     try {
-      const [first, second] = conv2d(x, filter, 1, samePads(0)).dataSync();
-      return first === 3 && second === 10 ? "native" : "split";
+      const y = conv2d(x, filter, window).dataSync();
+      const dx = conv2dInputGradient(dy, filter, x.shape, window).dataSync();
+      const dFilter = conv2dFilterGradient(x, filter.shape, dy, window).dataSync();
+      return `${y} ${dx} ${dFilter}` === "3,10 21,55 7,22" ? "native" : "split";
     } catch {
       return "split";
     }
   });
 }
 
-interface GroupedShape {
-  readonly groups: number;
-  readonly stride: number;
-  readonly pads: Pads;
+/** Filter [k, k, in / groups, out]. */
+export function groupedConv2d(x: Tensor, filter: Tensor, node: ConvNode, engine: ConvolutionEngine): Tensor {
+  if (engine === "native") return conv2d(x, filter, node);
+  const block = blockOf(node, SPLIT_WIDTH);
+  const filters = denseFilters(filter, block);
+  const parts = split(x, block.count).map((channels, index) => conv2d(channels, filters[index]!, node));
+  return tf.concat(parts, 3);
 }
 
-/** Filter [k, k, in / groups, out]. */
-export function groupedConv2d(x: Tensor, filter: Tensor, shape: GroupedShape, engine: ConvolutionEngine): Tensor {
-  const { groups, stride, pads } = shape;
-  if (engine === "native") return conv2d(x, filter, stride, pads);
-  const [, , inPerGroup, out] = filter.shape as [number, number, number, number];
-  const block = blockOf(groups, { inPerGroup, outPerGroup: out / groups }, 32);
-  const dense = split(tf.mul(tf.tile(filter, [1, 1, block.groups, 1]), groupMask(block)), block.count);
-  const parts = split(x, block.count).map((channels, index) => conv2d(channels, dense[index]!, stride, pads));
+/** Gradient of a grouped convolution with respect to its input [N, H, W, in]. */
+export function groupedInputGradient(
+  dy: Tensor,
+  filter: Tensor,
+  xShape: number[],
+  node: ConvNode,
+  engine: ConvolutionEngine,
+): Tensor {
+  if (engine === "native") return conv2dInputGradient(dy, filter, xShape, node);
+  const block = blockOf(node, SPLIT_WIDTH);
+  const filters = denseFilters(filter, block);
+  const shape = [...xShape.slice(0, 3), block.in];
+  const parts = split(dy, block.count).map((part, index) => conv2dInputGradient(part, filters[index]!, shape, node));
   return tf.concat(parts, 3);
 }
 
 /** Gradient of a grouped convolution with respect to its filter [k, k, in / groups, out]. */
 export function groupedFilterGradient(x: Tensor, dy: Tensor, node: ConvNode, engine: ConvolutionEngine): Tensor {
-  const positions = dy.shape[1]! * dy.shape[2]!;
-  if (engine === "split") return filterGradientInBlocks(x, dy, node, 32);
-  if (node.stride === 1 && positions <= 14 * 14) return filterGradientAsConvolution(x, dy, node);
-  return filterGradientInBlocks(x, dy, node, node.stride === 1 ? 16 : 32);
-}
-
-/** Dense gradients of blocks of whole groups, of which the diagonal is kept. */
-function filterGradientInBlocks(x: Tensor, dy: Tensor, node: ConvNode, width: number): Tensor {
-  const { kernel, groups, inChannels, outChannels, stride } = node;
-  const inPerGroup = inChannels / groups;
-  const block = blockOf(groups, { inPerGroup, outPerGroup: outChannels / groups }, width);
+  const { kernel, outChannels } = node;
+  if (engine === "native") {
+    const block = blockOf(node, VECTOR_WIDTH);
+    return diagonal(conv2dFilterGradient(x, [kernel, kernel, block.in, outChannels], dy, node), block);
+  }
+  const block = blockOf(node, SPLIT_WIDTH);
   const shape = [kernel, kernel, block.in, block.out];
   const dys = split(dy, block.count);
-  const parts = split(x, block.count).map((channels, index) => {
-    return conv2dFilterGradient(channels, shape, dys[index]!, stride, samePads(node.padding));
-  });
-  const diagonal = tf.mul(tf.concat(parts, 3), groupMask(block));
-  return tf.sum(tf.reshape(diagonal, [kernel, kernel, block.groups, inPerGroup, outChannels]), 2);
+  const parts = split(x, block.count).map((part, index) => conv2dFilterGradient(part, shape, dys[index]!, node));
+  return diagonal(tf.concat(parts, 3), block);
 }
 
-/**
- * The same gradient, for stride 1, as one grouped convolution whose batch is the input channel within the group: x as
- * [in / groups, H, W, groups * N], dy as the filter [H, W, N, out], and the k by k positions as its output.
- */
-function filterGradientAsConvolution(x: Tensor, dy: Tensor, { groups, inChannels, padding }: ConvNode): Tensor {
-  const [batch, height, width] = x.shape as [number, number, number];
-  const inPerGroup = inChannels / groups;
-  const byGroup = tf.transpose(tf.reshape(x, [batch, height * width, groups, inPerGroup]), [3, 1, 2, 0]);
-  const images = tf.reshape(byGroup, [inPerGroup, height, width, groups * batch]);
-  const gradient = conv2d(images, tf.transpose(dy, [1, 2, 0, 3]), 1, samePads(padding));
-  return tf.transpose(gradient, [1, 2, 0, 3]);
+/** Channels of a block at least: of a joined group, floats in a register of AVX-512; in the split form, by measurement. */
+const [VECTOR_WIDTH, SPLIT_WIDTH] = [16, 32];
+
+/** The filter of each block: that of its groups, and zeros between channels of different groups. */
+function denseFilters(filter: Tensor, block: Block): Tensor[] {
+  return split(tf.mul(tf.tile(filter, [1, 1, block.groups, 1]), groupMask(block)), block.count);
+}
+
+/** Of a gradient [k, k, in of a block, out] what lies within groups: [k, k, in / groups, out]. */
+function diagonal(gradient: Tensor, block: Block): Tensor {
+  if (block.groups === 1) return gradient;
+  const [kernel, , , out] = gradient.shape as [number, number, number, number];
+  const masked = tf.mul(gradient, groupMask(block));
+  return tf.sum(tf.reshape(masked, [kernel, kernel, block.groups, block.inPerGroup, out]), 2);
 }
 
 interface Block {
@@ -111,10 +105,10 @@ interface Block {
 }
 
 /** The fewest whole groups that have at least `width` output channels and divide all groups evenly. */
-function blockOf(groups: number, perGroup: { inPerGroup: number; outPerGroup: number }, width: number): Block {
+function blockOf({ groups, inChannels, outChannels }: ConvNode, width: number): Block {
+  const [inPerGroup, outPerGroup] = [inChannels / groups, outChannels / groups];
   let inBlock = 1;
-  while (inBlock < groups && (inBlock * perGroup.outPerGroup < width || groups % inBlock !== 0)) inBlock++;
-  const { inPerGroup, outPerGroup } = perGroup;
+  while (inBlock < groups && (inBlock * outPerGroup < width || groups % inBlock !== 0)) inBlock++;
   return {
     count: groups / inBlock,
     groups: inBlock,

@@ -5,38 +5,72 @@ import { attribute, op, ops, type Tensor, tf } from "./tensorflow.ts";
 const T = [attribute.float32("T")];
 const nhwc = attribute.string("data_format", "NHWC");
 
-/** Zeros before and after, in rows and in columns. */
-export interface Pads {
-  readonly top: number;
-  readonly bottom: number;
-  readonly left: number;
-  readonly right: number;
+/** How a square window moves over rows and columns: the same for a convolution and its gradients. */
+export interface Window {
+  readonly kernel: number;
+  readonly stride: number;
+  /** Zeros added on all four sides. */
+  readonly padding: number;
 }
 
-export function samePads(padding: number): Pads {
-  return { top: padding, bottom: padding, left: padding, right: padding };
-}
-
-function windowAttributes(stride: number, pads: Pads) {
-  const explicit = [0, 0, pads.top, pads.bottom, pads.left, pads.right, 0, 0];
+function explicitWindow({ stride, padding }: Window) {
   return [
     ...T,
     attribute.int("strides", [1, stride, stride, 1]),
     attribute.string("padding", "EXPLICIT"),
-    attribute.int("explicit_paddings", explicit),
+    attribute.int("explicit_paddings", [0, 0, padding, padding, padding, padding, 0, 0]),
     nhwc,
   ];
 }
 
 /** Filter [h, w, in / groups, out]: the groups are those that the shapes imply. */
-export function conv2d(x: Tensor, filter: Tensor, stride: number, pads: Pads): Tensor {
-  return op("Conv2D", windowAttributes(stride, pads), [x, filter]);
+export function conv2d(x: Tensor, filter: Tensor, window: Window): Tensor {
+  return op("Conv2D", explicitWindow(window), [x, filter]);
 }
 
-/** Gradient of an ungrouped conv2d with respect to its filter. */
-export function conv2dFilterGradient(x: Tensor, shape: number[], dy: Tensor, stride: number, pads: Pads): Tensor {
-  return op("Conv2DBackpropFilter", windowAttributes(stride, pads), [x, tf.tensor1d(shape, "int32"), dy]);
+/**
+ * Gradient of conv2d with respect to its input [N, H, W, in]. Only libtensorflow with oneDNN takes grouped filters in
+ * the gradients. TensorFlow gives a gradient to oneDNN (up to five times as fast as its own kernels) only where the
+ * padding is not explicit; what this needs is in implicitWindow. Call within tf.tidy.
+ */
+export function conv2dInputGradient(dy: Tensor, filter: Tensor, xShape: number[], window: Window): Tensor {
+  const { attributes, margins } = implicitWindow(xShape, dy.shape, window);
+  const [batch, height, width, channels] = xShape as [number, number, number, number];
+  if (!margins) return op("Conv2DBackpropInput", attributes, [tf.tensor1d(xShape, "int32"), filter, dy]);
+  const [rows, columns] = margins.map(([before, after]) => before + after) as [number, number];
+  const padded = tf.tensor1d([batch, height + rows, width + columns, channels], "int32");
+  const gradient = op("Conv2DBackpropInput", attributes, [padded, filter, dy]);
+  return tf.slice(gradient, [0, margins[0][0], margins[1][0], 0], xShape);
 }
+
+/** Gradient of conv2d with respect to its filter, of the given shape. Call within tf.tidy. */
+export function conv2dFilterGradient(x: Tensor, shape: number[], dy: Tensor, window: Window): Tensor {
+  const { attributes, margins } = implicitWindow(x.shape, dy.shape, window);
+  const padded = margins ? tf.pad(x, [[0, 0], ...margins, [0, 0]]) : x;
+  return op("Conv2DBackpropFilter", attributes, [padded, tf.tensor1d(shape, "int32"), dy]);
+}
+
+/**
+ * The same window without explicit padding: SAME where TensorFlow's is PyTorch's, else VALID over an input with
+ * `margins`, zeros before and after its rows and its columns (as many after as the last window reaches).
+ */
+function implicitWindow(xShape: number[], yShape: number[], { kernel, stride, padding }: Window) {
+  const same = stride === 1 && kernel === 2 * padding + 1;
+  const after = (axis: 1 | 2) => (yShape[axis]! - 1) * stride + kernel - padding - xShape[axis]!;
+  const margins: [Margin, Margin] = [
+    [padding, after(1)],
+    [padding, after(2)],
+  ];
+  const attributes = [
+    ...T,
+    attribute.int("strides", [1, stride, stride, 1]),
+    attribute.string("padding", same ? "SAME" : "VALID"),
+    nhwc,
+  ];
+  return { attributes, margins: same ? undefined : margins };
+}
+
+type Margin = [before: number, after: number];
 
 /** Equal parts along the last axis. */
 export function split(x: Tensor, parts: number): Tensor[] {
@@ -45,20 +79,15 @@ export function split(x: Tensor, parts: number): Tensor[] {
   return ops("Split", [...T, attribute.int("num_split", parts)], [axis, x], parts);
 }
 
-export function maxPool(x: Tensor, kernel: number, stride: number, padding: number): Tensor {
-  const ksize = attribute.int("ksize", [1, kernel, kernel, 1]);
-  return op("MaxPool", [...windowAttributes(stride, samePads(padding)), ksize], [x]);
+export function maxPool(x: Tensor, window: Window): Tensor {
+  const ksize = attribute.int("ksize", [1, window.kernel, window.kernel, 1]);
+  return op("MaxPool", [...explicitWindow(window), ksize], [x]);
 }
 
 /** Looks for the maxima again; max-pool.ts has a faster form. */
-export function maxPoolGradient(
-  { x, y, dy }: { x: Tensor; y: Tensor; dy: Tensor },
-  kernel: number,
-  stride: number,
-  padding: number,
-): Tensor {
-  const ksize = attribute.int("ksize", [1, kernel, kernel, 1]);
-  return op("MaxPoolGrad", [...windowAttributes(stride, samePads(padding)), ksize], [x, y, dy]);
+export function maxPoolGradient({ x, y, dy }: { x: Tensor; y: Tensor; dy: Tensor }, window: Window): Tensor {
+  const ksize = attribute.int("ksize", [1, window.kernel, window.kernel, 1]);
+  return op("MaxPoolGrad", [...explicitWindow(window), ksize], [x, y, dy]);
 }
 
 export function matMul(a: Tensor, b: Tensor, transpose: { a?: boolean; b?: boolean } = {}): Tensor {

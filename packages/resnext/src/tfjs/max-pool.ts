@@ -9,8 +9,7 @@
  * padding, so zeros are put around x: no value of a ReLU is below them, and where a window has nothing above zero the
  * ReLU lets no gradient through. They are internal to TensorFlow, so only the version that was checked is probed.
  */
-import type { MaxPoolNode } from "../layer-graph.ts";
-import { maxPool, maxPoolGradient as searchGradient } from "./kernels.ts";
+import { maxPool, maxPoolGradient as searchGradient, type Window } from "./kernels.ts";
 import { attribute, op, ops, type Tensor, tensorflowVersion, tf } from "./tensorflow.ts";
 
 export type MaxPoolForm = "workspace" | "search";
@@ -22,8 +21,6 @@ export function maxPoolForm(): MaxPoolForm {
   probed ??= tensorflowVersion.startsWith("2.21.") ? probe() : "search";
   return probed;
 }
-
-type Window = Pick<MaxPoolNode, "kernel" | "stride" | "padding">;
 
 function probe(): MaxPoolForm {
   return tf.tidy(() => {
@@ -41,7 +38,7 @@ function probe(): MaxPoolForm {
 
 /** No value of x may be negative. `reserve` is for the gradient: the workspace, or nothing. */
 export function maxPoolTraining(x: Tensor, window: Window, form: MaxPoolForm): { y: Tensor; reserve: Tensor[] } {
-  if (form === "search") return { y: maxPool(x, window.kernel, window.stride, window.padding), reserve: [] };
+  if (form === "search") return { y: maxPool(x, window), reserve: [] };
   const [y, workspace] = ops("_MklNativeMaxPool", workspaceAttributes(window), [withBorder(x, window.padding)], 2);
   return { y: y!, reserve: [workspace!] };
 }
@@ -55,8 +52,8 @@ interface MaxPoolTensors {
 
 /** Gradient with respect to x, meaningful where x is above zero. Call within tf.tidy. */
 export function maxPoolGradient({ x, y, dy, reserve }: MaxPoolTensors, window: Window): Tensor {
-  const { kernel, stride, padding } = window;
-  if (reserve.length === 0) return searchGradient({ x, y, dy }, kernel, stride, padding);
+  const { padding } = window;
+  if (reserve.length === 0) return searchGradient({ x, y, dy }, window);
   const inputs = [withBorder(x, padding), y, dy, ...reserve];
   const gradient = op("_MklNativeMaxPoolGrad", workspaceAttributes(window), inputs);
   return tf.slice(gradient, [0, padding, padding, 0], x.shape);
