@@ -1,14 +1,14 @@
 /** Models, by their ids and by the aliases that name them. */
 import {
   aliasRecordSchema,
-  CardinalError,
+  type CardinalError,
   MODEL_ID_PREFIX,
   type ModelManifest,
   modelManifestSchema,
   nameSchema,
   problem,
 } from "@cardinal/contracts";
-import { isBeingRemoved, layout, type ObjectStore } from "@cardinal/storage";
+import { isBeingRemoved, layout, type ObjectStore, orAbsent } from "@cardinal/storage";
 
 export interface Model {
   id: string;
@@ -52,12 +52,8 @@ export async function* listModels(store: ObjectStore): AsyncGenerator<Model> {
 
 /** Undefined when there is no such model. */
 export async function findManifest(store: ObjectStore, id: string): Promise<ModelManifest | undefined> {
-  try {
-    return modelManifestSchema.parse(JSON.parse((await store.read(layout.modelManifest(id))).toString()));
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
-  }
+  const bytes = await orAbsent(store.read(layout.modelManifest(id)));
+  return bytes && modelManifestSchema.parse(JSON.parse(bytes.toString()));
 }
 
 /** The id behind an id or an alias, whether there is such a model or not. */

@@ -5,12 +5,11 @@ import {
   datasetVersionSchema,
   type ManifestRow,
   nameSchema,
-  type ProblemCode,
   problem,
   type Split,
   sha256Schema,
 } from "@cardinal/contracts";
-import { isBeingRemoved, layout, listRemovals, type ObjectStore } from "@cardinal/storage";
+import { isBeingRemoved, layout, listRemovals, type ObjectStore, orAbsent } from "@cardinal/storage";
 import { z } from "zod";
 import { parseJson, parseManifest } from "./manifest.ts";
 
@@ -26,7 +25,8 @@ export async function readDataset(store: ObjectStore, name: string, version?: st
   if (version !== undefined) assertName(version, sha256Schema);
   const wanted = version ?? (await latestVersion(store, name));
   if (wanted === undefined) throw notFound(name);
-  const bytes = await instead(store.read(layout.dataset(name, wanted)), () => notFound(name, wanted));
+  const bytes = await orAbsent(store.read(layout.dataset(name, wanted)));
+  if (!bytes) throw notFound(name, wanted);
   return parsed(datasetVersionSchema, parseJson(bytes.toString()), layout.dataset(name, wanted));
 }
 
@@ -127,15 +127,4 @@ function assertName(text: string, schema: z.ZodType<string>): void {
 function notFound(name: string, version?: string): CardinalError {
   const what = version === undefined ? `data set ${name}` : `version ${version} of the data set ${name}`;
   return problem("dataset_not_found", `there is no ${what}`, { name, ...(version && { version }) });
-}
-
-const NOT_FOUND: ProblemCode = "object_not_found";
-
-/** The promise's value; when the object is missing, the error that says what it stands for. */
-async function instead<T>(value: Promise<T>, error: () => Error): Promise<T> {
-  try {
-    return await value;
-  } catch (cause) {
-    throw cause instanceof CardinalError && cause.code === NOT_FOUND ? error() : cause;
-  }
 }

@@ -14,7 +14,7 @@
  */
 import { buffer } from "node:stream/consumers";
 import { CardinalError, problem } from "@cardinal/contracts";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import { layout, type ObjectStore, orAbsent } from "@cardinal/storage";
 import { inBatches } from "./in-batches.ts";
 import { encodeSegment, indexBytes, type SegmentShape, segmentImages, segmentRows, segmentShape } from "./segment.ts";
 
@@ -115,7 +115,7 @@ async function segmentsWith({ store, place, signal }: FeatureOptions, wanted: Re
   const readIndex = async ({ key, shape }: (typeof segments)[number]) => {
     signal?.throwIfAborted();
     const range = { first: 0, last: indexBytes(shape) - 1 };
-    const index = await orGone(async () => buffer(await store.get(key, { range, signal })));
+    const index = await orAbsent(store.get(key, { range, signal }).then(buffer));
     return { key, shape, images: index ? segmentImages(shape, index) : [] };
   };
   if (left.size === 0) return found;
@@ -136,16 +136,6 @@ async function readSegment({ store, place, signal }: FeatureOptions, { key, shap
     if (error.code !== "digest_mismatch") throw error;
     await store.delete(key);
     throw missing(place, `${key} was damaged and is removed`);
-  }
-}
-
-/** Undefined when the object was removed meanwhile. */
-async function orGone<T>(read: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
   }
 }
 

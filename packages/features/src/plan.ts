@@ -8,14 +8,8 @@
  * and an image is always computed in the same batch, so with the same bits on the same machine. A plan is spent when
  * its shards have ended and features are missing all the same (removed, or damaged): the next one is made for those.
  */
-import {
-  CardinalError,
-  type FeatureView,
-  featureViewSchema,
-  type ShardInput,
-  type Transform,
-} from "@cardinal/contracts";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import { type FeatureView, featureViewSchema, type ShardInput, type Transform } from "@cardinal/contracts";
+import { layout, type ObjectStore, orAbsent } from "@cardinal/storage";
 import { z } from "zod";
 import { missingFeatures } from "./cache.ts";
 import { viewDigest } from "./digests.ts";
@@ -63,12 +57,8 @@ export interface ExtractionOptions {
 
 /** The job's plan; undefined when none is complete. */
 export async function readPlan(store: ObjectStore, job: string): Promise<ExtractionPlan | undefined> {
-  try {
-    return planSchema.parse(JSON.parse((await store.read(layout.extractionPlan(job))).toString()));
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
-  }
+  const bytes = await orAbsent(store.read(layout.extractionPlan(job)));
+  return bytes && planSchema.parse(JSON.parse(bytes.toString()));
 }
 
 /** The shards that compute what the cache lacks; none when it lacks nothing. */

@@ -7,7 +7,7 @@
  */
 import { buffer } from "node:stream/consumers";
 import {
-  CardinalError,
+  type CardinalError,
   type ErrorRow,
   type FeatureRow,
   type JobRow,
@@ -15,7 +15,7 @@ import {
   problem,
   type ResultRow,
 } from "@cardinal/contracts";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import { layout, type ObjectStore, orAbsent } from "@cardinal/storage";
 import { z } from "zod";
 import { formatLines, parseLines } from "./json-lines.ts";
 
@@ -119,15 +119,6 @@ function parseJson(text: string): unknown {
 }
 
 const damaged = (key: string) => problem("internal_error", `${key} is not a whole part of a batch prediction`);
-
-async function orAbsent<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
-  }
-}
 
 /** Several parts as one, in their order. */
 export function joinParts(parts: readonly Part[]): Part {

@@ -19,7 +19,7 @@ import {
   sha256Schema,
 } from "@cardinal/contracts";
 import { readManifest } from "@cardinal/dataset/catalog";
-import { layout, type ObjectStore } from "@cardinal/storage";
+import { layout, type ObjectStore, orAbsent } from "@cardinal/storage";
 import { z } from "zod";
 import { formatLines, parseLines } from "./json-lines.ts";
 import { readPartHeader } from "./part.ts";
@@ -68,12 +68,8 @@ export interface PlanOptions {
 
 /** The job's plan; undefined when it is not complete yet. */
 export async function readPlan(store: ObjectStore, job: string): Promise<PredictionPlan | undefined> {
-  try {
-    return planSchema.parse(JSON.parse((await store.read(layout.predictionPlan(job))).toString()));
-  } catch (error) {
-    if (error instanceof CardinalError && error.code === "object_not_found") return undefined;
-    throw error;
-  }
+  const bytes = await orAbsent(store.read(layout.predictionPlan(job)));
+  return bytes && planSchema.parse(JSON.parse(bytes.toString()));
 }
 
 /**
