@@ -6,7 +6,7 @@
 import { globSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ensureEntry, findEntry } from "./cache.ts";
-import { debianRelease, libraryFolders, unpackDebian } from "./debian.ts";
+import { debianKey, libraryFolders, unpackDebian, wrapper } from "./debian.ts";
 import type { Part } from "./part.ts";
 import { ProvisionError, run, which } from "./run.ts";
 
@@ -23,7 +23,7 @@ export function findBrowser(): string | undefined {
     const onPath = which(program);
     if (onPath) return onPath;
   }
-  const key = debianKey();
+  const key = debianKey(PACKAGE);
   const folder = key && findEntry(key);
   return folder && path.join(folder, PACKAGE);
 }
@@ -32,7 +32,7 @@ export function findBrowser(): string | undefined {
 export async function ensureBrowser(): Promise<Part> {
   const found = findBrowser();
   if (found) return { name: "browser", detail: `${found} (${PACKAGE}: for tests of pages)`, worked: false };
-  const key = debianKey();
+  const key = debianKey(PACKAGE);
   if (!key) throw new ProvisionError(`no browser for the tests of pages; ${WAYS}`);
   const { folder, built } = await ensureEntry(key, unpackBrowser).catch((error) => {
     if (!(error instanceof ProvisionError)) throw error;
@@ -48,26 +48,15 @@ async function unpackBrowser(folder: string): Promise<void> {
   await unpackDebian(FONTS, folder, { withDependencies: false, fonts: true });
   writeFileSync(path.join(folder, "fonts.conf"), FONTS_CONF);
   const program = path.join(folder, PACKAGE);
-  writeFileSync(program, wrapper([...libraryFolders(folder), ...privateFolders(folder)]), { mode: 0o755 });
+  const libraries = [...libraryFolders(folder), ...privateFolders(folder)];
+  const fonts = 'export FONTCONFIG_FILE="$here/fonts.conf"';
+  writeFileSync(program, wrapper(`usr/lib/chromium/${PACKAGE}`, libraries, [fonts]), { mode: 0o755 });
   await run(program, ["--version"]);
 }
 
 /** Libraries that their packages' programs find by a fixed path, which an unpacked package does not have. */
 function privateFolders(folder: string): string[] {
   return globSync("usr/lib/*-linux-gnu/{pulseaudio,nss}", { cwd: folder });
-}
-
-/** `exec` keeps the process id, so signals reach the browser itself. */
-function wrapper(folders: string[]): string {
-  const libraries = folders.map((folder) => `$here/${folder}`).join(":");
-  return [
-    "#!/bin/sh",
-    'here=$(dirname "$(realpath "$0")")',
-    `export LD_LIBRARY_PATH="${libraries}"`,
-    'export FONTCONFIG_FILE="$here/fonts.conf"',
-    `exec "$here/usr/lib/chromium/${PACKAGE}" "$@"`,
-    "",
-  ].join("\n");
 }
 
 /** The folder is relative to this file: an entry is built under another name than it gets. */
@@ -78,8 +67,3 @@ const FONTS_CONF = `<?xml version="1.0"?>
   <cachedir prefix="xdg">fontconfig</cachedir>
 </fontconfig>
 `;
-
-function debianKey(): string | undefined {
-  const release = debianRelease();
-  return release && `${PACKAGE}-${release}`;
-}

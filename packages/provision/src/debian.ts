@@ -7,8 +7,14 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { ProvisionError, run, which } from "./run.ts";
 
-/** Part of a cache key: the release that the package's libraries fit, such as `debian-12-x64`. */
-export function debianRelease(): string | undefined {
+/** Key of a package's cache entry, such as `redis-server-debian-12-x64`; undefined where there is no apt-get. */
+export function debianKey(name: string): string | undefined {
+  const release = debianRelease();
+  return release && `${name}-${release}`;
+}
+
+/** The release that a package's libraries fit. */
+function debianRelease(): string | undefined {
   if (!which("apt-get") || !which("dpkg-deb")) return undefined;
   const lines = readFileSync("/etc/os-release", "utf8").split("\n");
   const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
@@ -64,4 +70,20 @@ export function libraryFolders(folder: string): string[] {
     const names = readdirSync(path.join(folder, parent), { withFileTypes: true });
     return names.filter((entry) => entry.name.includes("-linux-gnu")).map((entry) => `${parent}/${entry.name}`);
   });
+}
+
+/**
+ * A script that starts an unpacked program with its unpacked libraries: `program` and `folders` lie beside it, further
+ * `settings` are lines of shell that may use `$here`. `exec` keeps the process id, so signals reach the program itself.
+ */
+export function wrapper(program: string, folders: readonly string[], settings: readonly string[] = []): string {
+  const libraries = folders.map((folder) => `$here/${folder}`).join(":");
+  return [
+    "#!/bin/sh",
+    'here=$(dirname "$(realpath "$0")")',
+    `export LD_LIBRARY_PATH="${libraries}"`,
+    ...settings,
+    `exec "$here/${program}" "$@"`,
+    "",
+  ].join("\n");
 }

@@ -1,7 +1,7 @@
 /** promtool, which checks metrics, rules and configuration in tests; and the Prometheus server of the same package. */
 import path from "node:path";
 import { ensureEntry, findEntry } from "./cache.ts";
-import { debianRelease, unpackDebian } from "./debian.ts";
+import { debianKey, unpackDebian } from "./debian.ts";
 import type { Part } from "./part.ts";
 import { ProvisionError, which } from "./run.ts";
 
@@ -9,7 +9,7 @@ import { ProvisionError, which } from "./run.ts";
 export function findPrometheus(program: "promtool" | "prometheus"): string | undefined {
   const onPath = which(program);
   if (onPath) return onPath;
-  const key = debianKey();
+  const key = debianKey("prometheus");
   const folder = key && findEntry(key);
   return folder && path.join(folder, "usr/bin", program);
 }
@@ -18,7 +18,7 @@ export function findPrometheus(program: "promtool" | "prometheus"): string | und
 export async function ensurePromtool(): Promise<Part> {
   const onPath = which("promtool");
   if (onPath) return { name: "promtool", detail: `${onPath} on PATH`, worked: false };
-  const key = debianKey();
+  const key = debianKey("prometheus");
   if (!key) {
     throw new ProvisionError(
       "no promtool; ways to get it: put it on PATH, or have apt-get (Debian's package prometheus)",
@@ -29,9 +29,4 @@ export async function ensurePromtool(): Promise<Part> {
   );
   const file = path.join(folder, "usr/bin/promtool");
   return { name: "promtool", detail: `${file} (Debian's package, unpacked: no promtool on PATH)`, worked: built };
-}
-
-function debianKey(): string | undefined {
-  const release = debianRelease();
-  return release && `prometheus-${release}`;
 }

