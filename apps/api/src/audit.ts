@@ -1,15 +1,13 @@
 /** A log line for every change: who, what, and the answer. Made in one place, so that no route can forget it. */
 import type { RequestHandler } from "express";
-import { callerOf } from "./auth.ts";
-
-const READS = new Set(["GET", "HEAD", "OPTIONS"]);
+import { callerOf, isRead } from "./auth.ts";
 
 /** Asks a worker something and leaves nothing behind. */
 const QUESTIONS = new Set(["/v1/predict/image"]);
 
 export const auditChanges: RequestHandler = (request, response, next) => {
   const path = `${request.baseUrl}${request.path}`;
-  if (!READS.has(request.method) && !QUESTIONS.has(path.toLowerCase())) {
+  if (!isRead(request.method) && !QUESTIONS.has(path.toLowerCase())) {
     response.once("finish", () => {
       if (response.statusCode >= 400) return;
       const location = response.get("Location");

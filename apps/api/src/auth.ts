@@ -5,8 +5,8 @@
  * What a call needs is told by its method, and where that is not enough by its route (`requireScope`): reading needs
  * `read`, deleting `admin` (but for cancelling a job), the rest `submit`.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { ApiKeys, Caller, RateLimits } from "@cardinal/access";
+import { timingSafeEqual } from "node:crypto";
+import { type ApiKeys, type Caller, digest, type RateLimits } from "@cardinal/access";
 import { BOOTSTRAP_KEY, includesScope, problem, type Scope } from "@cardinal/contracts";
 import type { Request, RequestHandler, Response } from "express";
 
@@ -14,6 +14,8 @@ import type { Request, RequestHandler, Response } from "express";
 const LOOK_MS = 500;
 
 const READS = new Set(["GET", "HEAD", "OPTIONS"]);
+export const isRead = (method: string): boolean => READS.has(method);
+
 const CANCEL = /^\/jobs\/[^/]+\/?$/i;
 
 export interface AuthOptions {
@@ -48,7 +50,7 @@ function bearerOf(request: Request): string {
 }
 
 function neededScope({ method, path }: Request): Scope {
-  if (READS.has(method)) return "read";
+  if (isRead(method)) return "read";
   return method === "DELETE" && !CANCEL.test(path) ? "admin" : "submit";
 }
 
@@ -75,5 +77,3 @@ function endWhenRevoked(keys: ApiKeys, key: string, response: Response): void {
   }, LOOK_MS);
   response.once("close", () => clearInterval(timer));
 }
-
-const digest = (text: string): Buffer => createHash("sha256").update(text).digest();

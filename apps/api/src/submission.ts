@@ -1,7 +1,7 @@
 /** What every call that makes a job, or has one run again, asks and writes down. */
 import type { Caller } from "@cardinal/access";
 import { problem } from "@cardinal/contracts";
-import type { EnqueueOptions, JobQueue, JobRecord } from "@cardinal/queue";
+import type { EnqueueOptions, JobQueue } from "@cardinal/queue";
 import type { Response } from "express";
 import { callerOf } from "./auth.ts";
 import type { ApiContext } from "./context.ts";
@@ -41,8 +41,8 @@ export async function requireRoom({ queue }: ApiContext, response: Response): Pr
 async function refuseWithoutRoom(queue: JobQueue, { name, limits }: Caller, job?: string): Promise<void> {
   const { openJobs: limit } = limits;
   if (limit === undefined) return;
-  const mine = (await queue.openJobs()).filter(({ createdBy }) => createdBy === name);
-  const index = mine.findIndex(({ id }: JobRecord) => id === job);
+  const mine = await queue.openJobsBy(name);
+  const index = job === undefined ? -1 : mine.indexOf(job);
   const before = index < 0 ? mine.length : index;
   if (before < limit) return;
   throw problem("rate_limited", `the key ${name} may have ${limit} open jobs, and has them`, {

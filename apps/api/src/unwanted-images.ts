@@ -16,16 +16,15 @@ export async function removeUnwantedImages(
   store: ObjectStore,
   queue: JobQueue,
   signal: AbortSignal,
-  graceMs = GRACE_MS,
 ): Promise<Collection | undefined> {
   if (!(await queue.isCollectionDue(AGAIN_SECONDS))) return undefined;
   const collection = await collectBlobs(store, {
     hold: () => queue.holdIngests(),
     kept: () => listedImages(store, queue),
-    graceMs,
+    graceMs: GRACE_MS,
     signal,
   });
-  const young = collection.young > 0 ? Math.ceil(graceMs / 1000) : EVERY_SECONDS;
+  const young = collection.young > 0 ? Math.ceil(GRACE_MS / 1000) : EVERY_SECONDS;
   await queue.scheduleCollection(collection.interrupted ? 0 : Math.min(young, EVERY_SECONDS));
   return collection;
 }

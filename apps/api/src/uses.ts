@@ -3,7 +3,7 @@
  * (`requireUsable`, asked when its record is written) and whether something may be deleted (`jobsOf…`); storage's
  * removal.ts says why that is enough.
  */
-import { assertUsable, modelIdPrefix, readCheckpoint } from "@cardinal/checkpoint";
+import { assertUsable, modelIdPrefix } from "@cardinal/checkpoint";
 import type { JobKind, Payloads } from "@cardinal/contracts";
 import { assertDatasetUsable, assertNameUsable } from "@cardinal/dataset/catalog";
 import type { JobQueue, JobRecord } from "@cardinal/queue";
@@ -35,9 +35,6 @@ export async function requireUsable(store: ObjectStore, job: Job): Promise<void>
   for (const model of models) await assertUsable(store, model);
   for (const { name, version } of datasets) await assertDatasetUsable(store, name, version);
   if (ingests !== undefined) await assertNameUsable(store, ingests);
-  // A job that is retried may have announced its model already.
-  const made = job.kind === "train" || job.kind === "import" ? await readCheckpoint(store, job.id) : undefined;
-  if (made?.publish) await assertUsable(store, made.publish.id);
 }
 
 /** Ids of the open jobs that use the model, or that make it. */

@@ -97,4 +97,5 @@ export class ApiKeys {
   }
 }
 
-const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+/** SHA-256 of a key. */
+export const digest = (text: string): Buffer => createHash("sha256").update(text).digest();

@@ -1,3 +1,3 @@
 /** Who may do what: API keys, their scopes and limits, in Redis. */
-export { ApiKeys, type Caller } from "./api-keys.ts";
+export { ApiKeys, type Caller, digest } from "./api-keys.ts";
 export { RateLimits } from "./rate-limits.ts";

@@ -1,15 +1,12 @@
-export type { Backlog } from "./backlog.ts";
 export type { QueueWorker, WorkerEvents } from "./bull-worker.ts";
 export type { StopReason } from "./child.ts";
 export { ComputeProcess, type ComputeProcessOptions, type RunOptions } from "./child-process.ts";
 export { guarded, type RedisConnection, type RedisFacts } from "./connection.ts";
 export { QueueConsumer } from "./consumer.ts";
 export { createImageWorker, ImageCaller } from "./image-calls.ts";
-export type { IngestHold } from "./ingest-hold.ts";
-export type { JobPage } from "./job-list.ts";
 export { type EnqueueOptions, JobQueue, type QueueConfig, type QueueDepth } from "./job-queue.ts";
-export { type JobWatch, JobWatcher } from "./job-watcher.ts";
-export type { JobRecord, PastEnd } from "./records.ts";
+export { JobWatcher } from "./job-watcher.ts";
+export type { JobRecord } from "./records.ts";
 export type { ShardFailure } from "./shard-flow.ts";
 export { createShardWorker, type ShardRun } from "./shard-worker.ts";
 export { whyWaiting } from "./waiting.ts";

@@ -222,6 +222,18 @@ export class JobQueue {
     });
   }
 
+  /** Ids of those that one key has made, in the same order, without reading the jobs themselves. */
+  async openJobsBy(name: string): Promise<string[]> {
+    return guarded(async () => {
+      const ids = await this.#redis.zrange(this.#keys.open, "0", "-1");
+      const found = await this.#records.fields(ids, ["state", "createdBy"]);
+      return ids.filter((_, index) => {
+        const [state, createdBy] = found[index]!;
+        return createdBy === name && state != null && !hasEnded(state as JobState);
+      });
+    });
+  }
+
   workers(): Promise<WorkerView[]> {
     return guarded(() => listWorkers(this.#redis, this.#keys));
   }

@@ -296,10 +296,10 @@ export class JobRecords {
 
   /**
    * A job that failed or was cancelled (with `completed` one that was completed, too) waits again with a new budget of
-   * attempts; its id, its fence and its history go on. Gives the state before. Throws `job_not_found`,
+   * attempts; its id, its fence and its history go on. Throws `job_not_found`,
    * `job_not_retryable`.
    */
-  async requeueEnded(kind: JobKind, id: string, completed: boolean): Promise<PastEnd["state"]> {
+  async requeueEnded(kind: JobKind, id: string, completed: boolean): Promise<void> {
     const keys = this.#keys;
     const before = await this.#redis.cardinalRequeueEnded(
       keys.job(id),
@@ -310,8 +310,8 @@ export class JobRecords {
       Date.now(),
       completed ? "1" : "0",
     );
-    if (before === "failed" || before === "cancelled") return before;
-    if (before === "completed" && completed) return before;
+    if (before === "failed" || before === "cancelled") return;
+    if (before === "completed" && completed) return;
     if (before === "missing") throw problem("job_not_found", `there is no job ${id}`);
     throw problem("job_not_retryable", `job ${id} is ${before}: only what failed or was cancelled can be retried`, {
       state: before,

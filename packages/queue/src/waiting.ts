@@ -4,13 +4,6 @@ import { PAYLOAD_VERSION, type QueueName } from "@cardinal/contracts";
 import type { Backlog } from "./backlog.ts";
 import type { JobRecord } from "./records.ts";
 
-/** Why no live worker can take the job from the queue now. */
-export type WorkerGap = Pick<Waiting, "code" | "text">;
-type FindGap = (job: JobRecord, queue: QueueName, workers: readonly WorkerView[]) => WorkerGap | undefined;
-
-/** Asked in this order; the first gap is told. */
-const GAPS: readonly FindGap[] = [noWorker, onlyOlderWorkers];
-
 /** Undefined for a job that moves or has ended. */
 export function whyWaiting(job: JobRecord, backlog: Backlog, now = Date.now()): Waiting | undefined {
   if (job.state === "active") return job.parked ? whyHeldUp(job, backlog) : workerSilent(job, backlog.workers, now);
@@ -18,7 +11,7 @@ export function whyWaiting(job: JobRecord, backlog: Backlog, now = Date.now()): 
   const { jobsAhead, secondsAhead, etaSeconds } = backlog.turn(job);
   const before = { jobsAhead, ...(secondsAhead !== undefined && { secondsAhead: seconds(secondsAhead) }) };
   const eta = etaSeconds === undefined ? {} : { etaSeconds: seconds(etaSeconds) };
-  const gap = gapOf(job, job.kind, backlog.workers);
+  const gap = gapOf(job.kind, backlog.workers);
   if (gap) return { ...gap, ...before };
   if (job.retryAt && job.retryAt.getTime() > now) {
     const text = `its run number ${job.attempts} failed with an error that may heal: it waits for its next attempt`;
@@ -42,27 +35,16 @@ function workerSilent(job: JobRecord, workers: readonly WorkerView[], now: numbe
 function whyHeldUp(job: JobRecord, backlog: Backlog): Waiting | undefined {
   const left = job.total === undefined ? 0 : job.total - job.done;
   if (left <= 0) return undefined;
-  const gap = gapOf(job, "shard", backlog.workers);
+  const gap = gapOf("shard", backlog.workers);
   if (gap) return gap;
   if (job.kind !== "train") return undefined;
   return { code: "features", text: `predict-workers extract the features of its images: ${left} are left` };
 }
 
-function gapOf(job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
-  for (const find of GAPS) {
-    const gap = find(job, queue, workers);
-    if (gap) return gap;
-  }
-  return undefined;
-}
-
-function noWorker(_job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
-  if (workers.some(({ queues }) => queues.includes(queue))) return undefined;
-  return { code: "no_worker", text: `no live worker takes ${queue} jobs` };
-}
-
-function onlyOlderWorkers(_job: JobRecord, queue: QueueName, workers: readonly WorkerView[]): WorkerGap | undefined {
+/** Why no live worker can take a job from the queue now. */
+function gapOf(queue: QueueName, workers: readonly WorkerView[]): Pick<Waiting, "code" | "text"> | undefined {
   const able = workers.filter(({ queues }) => queues.includes(queue));
+  if (able.length === 0) return { code: "no_worker", text: `no live worker takes ${queue} jobs` };
   if (able.some(({ payloadVersion }) => payloadVersion >= PAYLOAD_VERSION)) return undefined;
   return { code: "worker_version", text: `every live worker that takes ${queue} jobs is of an older version` };
 }

@@ -45,29 +45,29 @@ export function datasetRoutes(context: ApiContext): Router {
   });
 
   router.get("/:name", async (request, response) => {
-    response.json(await readDataset(store, nameOf(request.params.name, "the data set's name")));
+    response.json(await readDataset(store, datasetOf(request)));
   });
 
   router.get("/:name/versions", async (request, response) => {
-    response.json({ versions: await listVersions(store, nameOf(request.params.name, "the data set's name")) });
+    response.json({ versions: await listVersions(store, datasetOf(request)) });
   });
 
   router.delete("/:name", async (request, response) => {
-    const name = nameOf(request.params.name, "the data set's name");
+    const name = datasetOf(request);
     await deleteDataset(store, name, deletion(context, name, response));
     await queue.scheduleCollection();
     response.status(204).end();
   });
 
   router.delete("/:name/versions/:version", async (request, response) => {
-    const name = nameOf(request.params.name, "the data set's name");
+    const name = datasetOf(request);
     await deleteVersion(store, name, versionOf(request.params.version), deletion(context, name, response));
     await queue.scheduleCollection();
     response.status(204).end();
   });
 
   router.get("/:name/versions/:version", async (request, response) => {
-    const name = nameOf(request.params.name, "the data set's name");
+    const name = datasetOf(request);
     response.json(await readDataset(store, name, versionOf(request.params.version)));
   });
   return router;
@@ -77,6 +77,8 @@ const deletion = ({ queue }: ApiContext, name: string, response: Response): Dele
   by: callerOf(response).name,
   jobs: (version) => jobsOfDataset(queue, name, version),
 });
+
+const datasetOf = (request: Request): string => nameOf(request.params.name, "the data set's name");
 
 async function acceptArchive(context: ApiContext, wanted: IngestRequest, request: Request, response: Response) {
   const { store, queue, limits } = context;

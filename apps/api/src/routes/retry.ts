@@ -2,6 +2,7 @@
  * `POST /v1/jobs/:id/retry`: a failed or cancelled job, or a batch job with failed inputs, runs again, while what it was
  * given is still there.
  */
+import { assertUsable, readCheckpoint } from "@cardinal/checkpoint";
 import { type ImportPayload, type IngestPayload, type PredictPayload, problem } from "@cardinal/contracts";
 import type { JobRecord } from "@cardinal/queue";
 import type { ObjectStore } from "@cardinal/storage";
@@ -30,6 +31,9 @@ export function retryRoutes(context: ApiContext): Router {
 /** Throws `model_not_found`, `dataset_not_found`, `being_deleted` or `job_not_retryable` when something is gone. */
 async function requireInputs(store: ObjectStore, job: JobRecord): Promise<void> {
   await requireUsable(store, job);
+  // It may have announced its model already.
+  const made = job.kind === "train" || job.kind === "import" ? await readCheckpoint(store, job.id) : undefined;
+  if (made?.publish) await assertUsable(store, made.publish.id);
   // What the job was given to read, and nobody else has.
   const { archive, file, classes, imageList } = job.payload as Partial<IngestPayload & ImportPayload & PredictPayload>;
   for (const key of [archive, file, classes, imageList]) await requireObject(store, job, key);
