@@ -7,7 +7,7 @@ const QUESTIONS = new Set(["/v1/predict/image"]);
 
 export const auditChanges: RequestHandler = (request, response, next) => {
   const path = `${request.baseUrl}${request.path}`;
-  if (!isRead(request.method) && !QUESTIONS.has(path.toLowerCase())) {
+  if (!isRead(request.method) && !QUESTIONS.has(path.toLowerCase().replace(/\/$/, ""))) {
     response.once("finish", () => {
       if (response.statusCode >= 400) return;
       const location = response.get("Location");

@@ -70,6 +70,8 @@ export function requireScope(response: Response, needed: Scope): void {
 
 /** A stream of events or an upload can outlast its key by half a second. */
 function endWhenRevoked(keys: ApiKeys, key: string, response: Response): void {
+  // A client that left while its key was looked up: the close has been told, and would not be heard any more.
+  if (response.destroyed) return;
   const timer = setInterval(async () => {
     // Where Redis does not answer nothing is known of the key.
     const isValid = await keys.find(key).catch(() => true);

@@ -32,6 +32,8 @@ export class OpenStreams {
     const controller = new AbortController();
     const onClose = () => controller.abort();
     response.once("close", onClose);
+    // The client may have left before: then its close has been told already.
+    if (response.destroyed) controller.abort();
     // How long somebody watches says nothing about how fast requests are answered.
     response.locals.isStream = true;
     this.#open.add(controller);

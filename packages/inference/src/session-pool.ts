@@ -124,6 +124,8 @@ export class SessionPool {
     entry.loaded.then(
       (ready) => {
         entry.ready = ready;
+        // What an earlier load has failed with says nothing any more.
+        this.#failures.delete(id);
       },
       () => this.#entries.delete(id), // who waits for it hears of it
     );
