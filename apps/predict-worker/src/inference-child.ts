@@ -26,7 +26,9 @@ const models = new SessionPool({
 });
 const read = blobReader(store, { memoryBytes: BLOB_MEMORY_BYTES });
 
+const batchSize = Number(process.env.BATCH_SIZE);
 const order = new ImagesFirst();
+const turn = () => order.shardTurn();
 
 const shardTaskSchema = z.strictObject({
   payload: shardPayloadSchema,
@@ -36,14 +38,11 @@ const shardTaskSchema = z.strictObject({
 serveTasks({
   shard: async (input, { emit, signal }) => {
     const { payload, range } = shardTaskSchema.parse(input);
-    const batchSize = Number(process.env.BATCH_SIZE);
-    const turn = () => order.shardTurn();
     return predictShard({ store, payload, range, models, read, batchSize, turn, emit, signal });
   },
   features: async (input, { emit, signal }) => {
     const payload = featureShardPayloadSchema.parse(input);
-    const batchSize = Number(process.env.BATCH_SIZE);
-    return extractShard({ store, payload, models, read, batchSize, turn: () => order.shardTurn(), emit, signal });
+    return extractShard({ store, payload, models, read, batchSize, turn, emit, signal });
   },
   image: async (input, { emit, signal }) => {
     const { image, model, topK, wait } = imagePayloadSchema.parse(input);

@@ -169,7 +169,8 @@ function compact<T>(entries: BatchEntry<T>[], data: Float32Array, size: number):
   return { entries, count, data: count === entries.length ? data : data.subarray(0, count * size) };
 }
 
-async function timed<R>(emit: Emit | undefined, stage: Stage, work: () => R | Promise<R>): Promise<R> {
+/** The work's result; its time is told as a stage's when it succeeds. */
+export async function timed<R>(emit: Emit | undefined, stage: Stage, work: () => R | Promise<R>): Promise<R> {
   const started = performance.now();
   const result = await work();
   emit?.({ type: "stage", stage, seconds: (performance.now() - started) / 1000 });

@@ -52,7 +52,7 @@ export async function collectBlobs(store: ObjectStore, options: CollectOptions):
   await wanted.readManifests();
   const collection: Collection = { removed: 0, bytes: 0, young: 0, interrupted: false };
   const sweep = async (batch: Candidate[]) => {
-    if (batch.length > 0 && !collection.interrupted) await sweepBatch(store, batch, wanted, options, collection);
+    if (batch.length > 0) await sweepBatch(store, batch, wanted, options, collection);
   };
   let batch: Candidate[] = [];
   for await (const { key, bytes, modifiedAt } of store.list(layout.blobs)) {

@@ -1,6 +1,6 @@
 /** Archive to manifest, class index, decoding, torchvision-exact transforms, batches. */
 export { ARCHIVE_LIMITS, type ArchiveLimits } from "./archive/archive.ts";
-export { type Batch, type BatchEntry, type BatchOptions, batches } from "./batches.ts";
+export { type Batch, type BatchEntry, type BatchOptions, batches, timed } from "./batches.ts";
 export { blobReader } from "./blob-reader.ts";
 export { listDatasets, listVersions, readDataset, readManifest } from "./datasets.ts";
 export {

@@ -8,9 +8,10 @@ import {
   type ResultRow,
   type ShardPayload,
 } from "@cardinal/contracts";
-import type { Batch } from "@cardinal/dataset";
+import { type Batch, timed } from "@cardinal/dataset";
 import { errorRow, type FeatureName, failed, type Part, type PartRow } from "./part.ts";
 import type { LoadedModel } from "./session-pool.ts";
+import { tellImages } from "./tell-images.ts";
 import { topK } from "./top-k.ts";
 
 export interface AnswerOptions extends Pick<ShardPayload, "topK"> {
@@ -27,9 +28,7 @@ export async function answerBatch(
   options: AnswerOptions,
 ): Promise<Part> {
   const { emit, output } = options;
-  const start = performance.now();
-  const { values, width } = await compute(model, batch, output);
-  if (batch.count > 0) emit({ type: "stage", stage: "infer", seconds: (performance.now() - start) / 1000 });
+  const { values, width } = await compute(model, batch, output, emit);
   const features: Float32Array[] = [];
   let position = 0;
   const rows = batch.entries.map(({ item, error }): PartRow => {
@@ -53,10 +52,14 @@ async function compute(
   { session }: LoadedModel,
   { data, count }: Batch<PredictInput>,
   output: Output,
+  emit: Emit,
 ): Promise<{ values: Float32Array; width: number }> {
   const width = output === "features" ? session.featureWidth : session.classes;
   if (count === 0) return { values: new Float32Array(), width };
-  return { values: await (output === "features" ? session.features(data, count) : session.run(data, count)), width };
+  const values = await timed(emit, "infer", () =>
+    output === "features" ? session.features(data, count) : session.run(data, count),
+  );
+  return { values, width };
 }
 
 function answerRow(
@@ -84,10 +87,7 @@ const labelOf = (input: PredictInput) => ("label" in input && input.label !== un
 
 function tell(rows: readonly PartRow[], emit: Emit): void {
   const lost = rows.filter(failed).length;
-  const count = { ok: rows.length - lost, error: lost };
-  for (const outcome of ["ok", "error"] as const) {
-    if (count[outcome] > 0) emit({ type: "images", stage: "predict", outcome, count: count[outcome] });
-  }
+  tellImages(emit, "predict", { ok: rows.length - lost, error: lost });
   const values = rows.flatMap((row) => ("probability" in row ? [row.probability] : []));
   if (values.length > 0) emit({ type: "confidence", values });
 }

@@ -1,6 +1,6 @@
 /** The parts of a batch prediction that need no network: planning, searching, stitching. Loads no native engine. */
 export { joinPieces } from "./join-pieces.ts";
-export { type KillerSearch, MAX_DEATHS, predictAround, type ShardVerbs } from "./killer-search.ts";
+export { predictAround } from "./killer-search.ts";
 export { formatPart, type Part, type PartRow, readPart } from "./part.ts";
 export {
   type PlannedShard,

@@ -16,12 +16,14 @@ import {
   randomResizedCrop,
   resizeAndCrop,
   seededRandom,
+  timed,
 } from "@cardinal/dataset";
 import { viewDigest, writeFeatures } from "@cardinal/features";
 import type { ObjectStore } from "@cardinal/storage";
 import { readInputs } from "./plan.ts";
 import type { OnnxSession } from "./session.ts";
 import type { SessionPool } from "./session-pool.ts";
+import { tellImages } from "./tell-images.ts";
 
 export interface ExtractShardOptions {
   store: ObjectStore;
@@ -31,8 +33,6 @@ export interface ExtractShardOptions {
   read(sha256: string): Promise<Uint8Array>;
   /** Images (views) in one run of the network, at most. */
   batchSize: number;
-  /** Batches that are read and decoded while the network runs. */
-  prefetch?: number;
   /** Awaited before each batch: single images may go first. */
   turn?(): Promise<void>;
   emit: Emit;
@@ -58,12 +58,12 @@ export async function extractShard(options: ExtractShardOptions): Promise<Extrac
   const start = performance.now();
   const inputs = (await readInputs(store, payload, options.signal)).map(byDigest);
   const found = await models.useNetwork(payload.network, (session) => extract(options, session, inputs), emit);
-  const writing = performance.now();
-  for (const [index, view] of payload.views.entries()) {
-    const place = { backbone: payload.backbone, view: viewDigest(payload.transform, view) };
-    await writeFeatures({ store, place, signal: options.signal }, found.images, rowsOfView(found, index));
-  }
-  emit({ type: "stage", stage: "write", seconds: (performance.now() - writing) / 1000 });
+  await timed(emit, "write", async () => {
+    for (const [index, view] of payload.views.entries()) {
+      const place = { backbone: payload.backbone, view: viewDigest(payload.transform, view) };
+      await writeFeatures({ store, place, signal: options.signal }, found.images, rowsOfView(found, index));
+    }
+  });
   if (found.failure) throw unreadable(found.failure);
   return { images: inputs.length, views: payload.views.length, seconds: (performance.now() - start) / 1000 };
 }
@@ -84,7 +84,7 @@ interface Extracted {
 }
 
 async function extract(options: ExtractShardOptions, session: OnnxSession, inputs: ShardInput[]): Promise<Extracted> {
-  const { payload, batchSize, prefetch = 2, emit, signal } = options;
+  const { payload, batchSize, emit, signal } = options;
   const { transform, views } = payload;
   if (session.side !== transform.crop) {
     const message = `the network takes ${session.side} pixels and the transform gives ${transform.crop}`;
@@ -97,7 +97,6 @@ async function extract(options: ExtractShardOptions, session: OnnxSession, input
     layout: "nchw",
     batchSize: Math.max(1, Math.floor(batchSize / views.length)),
     crops: views.map((view) => cropOf(view, transform)),
-    prefetch,
     emit,
     signal,
   });
@@ -109,10 +108,7 @@ async function extract(options: ExtractShardOptions, session: OnnxSession, input
       if (error) found.failure ??= { input: item, error };
       else found.images.push(item.sha256);
     }
-    const counts = { ok: batch.count, error: batch.entries.length - batch.count };
-    for (const outcome of ["ok", "error"] as const) {
-      if (counts[outcome] > 0) emit({ type: "images", stage: "extract", outcome, count: counts[outcome] });
-    }
+    tellImages(emit, "extract", { ok: batch.count, error: batch.entries.length - batch.count });
   }
   return found;
 }
@@ -138,9 +134,8 @@ async function compute(
   const size = 3 * session.side ** 2;
   for (let row = 0; row < count * views; row += most) {
     const rows = Math.min(most, count * views - row);
-    const started = performance.now();
-    const features = await session.features(data.subarray(row * size, (row + rows) * size), rows);
-    emit({ type: "stage", stage: "infer", seconds: (performance.now() - started) / 1000 });
+    const part = data.subarray(row * size, (row + rows) * size);
+    const features = await timed(emit, "infer", () => session.features(part, rows));
     if (!features.every(Number.isFinite)) {
       throw problem("prediction_not_finite", "the backbone gives features that are infinite or no numbers");
     }

@@ -1,7 +1,7 @@
 /** One shard of a batch prediction, or a range of it: inputs in, one part object of rows out. */
 
 import { type Emit, type PredictInput, problem, type ShardPayload, type WorkEvent } from "@cardinal/contracts";
-import { batches } from "@cardinal/dataset";
+import { batches, timed } from "@cardinal/dataset";
 import { layout, type ObjectStore } from "@cardinal/storage";
 import { answerBatch } from "./answer-batch.ts";
 import { failed, formatPart, joinParts, type Part, type Range, readPart } from "./part.ts";
@@ -56,10 +56,8 @@ export async function predictShard(options: PredictShardOptions): Promise<ShardR
 
 async function write({ store, payload, range, emit, signal }: PredictShardOptions, part: Part): Promise<void> {
   const { job, shard } = payload;
-  const start = performance.now();
   const key = range ? layout.piece(job, shard, range.first, range.count) : layout.part(job, shard);
-  await store.put(key, formatPart(part), { signal });
-  emit({ type: "stage", stage: "write", seconds: (performance.now() - start) / 1000 });
+  await timed(emit, "write", () => store.put(key, formatPart(part), { signal }));
 }
 
 /** A part of these rows of a part. */

@@ -3,6 +3,5 @@ export { type ContactSheetOptions, writeContactSheet } from "./contact-sheet/wri
 export { splitDuplicates } from "./duplicates.ts";
 export { Judge, type JudgedImage } from "./judge.ts";
 export { type PhaseTimes, trainingPhases } from "./phases.ts";
-export { storedThumbnail } from "./thumbnail.ts";
 export { makeTrainingReport, type TrainingReportOptions } from "./training-report/make.ts";
 export type { ReportedModel } from "./training-report/page.ts";

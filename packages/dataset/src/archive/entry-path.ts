@@ -1,6 +1,7 @@
 /** Names of archive entries: how their bytes become text, and which of them are refused. */
 import { problem } from "@cardinal/contracts";
 import { getFileNameLowLevel } from "yauzl";
+import { shownEntry } from "./archive.ts";
 import type { RawEntry } from "./yauzl-types.ts";
 
 const UTF8_FLAG = 0x800;
@@ -49,7 +50,6 @@ export function assertPlain(name: string, externalFileAttributes: number): void 
   throw unsafe(name, type === 0o120000 ? "is a symbolic link" : "is neither a file nor a folder");
 }
 
-function unsafe(name: string, why: string) {
-  const shown = name.slice(0, 200);
-  return problem("unsafe_archive_entry", `the archive entry ${JSON.stringify(shown)} ${why}`, { entry: shown });
+export function unsafe(name: string, why: string) {
+  return problem("unsafe_archive_entry", `${shownEntry(name)} ${why}`, { entry: name.slice(0, 200) });
 }

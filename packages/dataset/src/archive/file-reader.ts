@@ -10,6 +10,18 @@ const BLOCK_BYTES = 128 * 1024;
 
 type ReadCallback = (error: Error | null, bytesRead?: number) => void;
 
+/** The bytes from `start`, fewer when the file ends before. */
+export async function readAt(file: FileHandle, start: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await file.read(buffer, filled, length - filled, start + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}
+
 export class FileReader extends RandomAccessReader {
   readonly size: number;
   readonly #file: FileHandle;
@@ -33,13 +45,8 @@ export class FileReader extends RandomAccessReader {
 
   /** The bytes from `start`, all of them: throws when the file ends before. */
   async bytes(start: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
-    let filled = 0;
-    while (filled < length) {
-      const { bytesRead } = await this.#file.read(buffer, filled, length - filled, start + filled);
-      if (bytesRead === 0) throw new Error(`the file ends at byte ${start + filled}`);
-      filled += bytesRead;
-    }
+    const buffer = await readAt(this.#file, start, length);
+    if (buffer.length < length) throw new Error(`the file ends at byte ${start + buffer.length}`);
     return buffer;
   }
 

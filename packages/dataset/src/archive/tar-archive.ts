@@ -23,7 +23,8 @@ import {
   tooLarge,
   tooManyEntries,
 } from "./archive.ts";
-import { safePath } from "./entry-path.ts";
+import { safePath, unsafe } from "./entry-path.ts";
+import { readAt } from "./file-reader.ts";
 
 type Entry = Extract extends AsyncIterable<infer E> ? E : never;
 
@@ -150,18 +151,11 @@ class Unpacker {
 /** Throws `unsafe_archive_entry` for symbolic links, devices and the like. */
 function assertPlainType({ name, type }: Header): void {
   if (["file", "contiguous-file", "directory", "link"].includes(type)) return;
-  const why = type === "symlink" ? "is a symbolic link" : "is neither a file nor a folder";
-  throw problem("unsafe_archive_entry", `${shownEntry(name)} ${why}`, { entry: name.slice(0, 200) });
+  throw unsafe(name, type === "symlink" ? "is a symbolic link" : "is neither a file nor a folder");
 }
 
 async function readEntry(file: FileHandle, { path, bytes, offset, crc32: expected }: TarEntry): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafe(bytes);
-  let filled = 0;
-  while (filled < bytes) {
-    const { bytesRead } = await file.read(buffer, filled, bytes - filled, offset + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  if (filled === bytes && crc32(buffer) === expected) return buffer;
+  const buffer = await readAt(file, offset, bytes);
+  if (buffer.length === bytes && crc32(buffer) === expected) return buffer;
   throw problem("internal_error", `${shownEntry(path)} was unpacked, and the disk does not give it back`);
 }

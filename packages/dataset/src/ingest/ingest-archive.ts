@@ -12,7 +12,7 @@
 import { createHash } from "node:crypto";
 import { type Emit, type IngestRequest, type IngestResult, type ManifestRow, problem } from "@cardinal/contracts";
 import type { ObjectStore } from "@cardinal/storage";
-import { ARCHIVE_LIMITS, type Archive, type ArchiveLimits } from "../archive/archive.ts";
+import type { Archive, ArchiveLimits } from "../archive/archive.ts";
 import { openArchive } from "../archive/open-archive.ts";
 import { decodeWithHeader, isImageError, releasePixels } from "../decode.ts";
 import { forEachLimited } from "../limiter.ts";
@@ -63,8 +63,8 @@ interface ReadImage {
 export async function ingestArchive(options: IngestOptions): Promise<IngestResult> {
   const { store, request, emit, signal } = options;
   signal?.throwIfAborted();
-  const limits = { ...ARCHIVE_LIMITS, ...options.limits };
-  await using archive = await openArchive(options.archivePath, { limits, signal, onRead: options.onRead });
+  const { limits, onRead } = options;
+  await using archive = await openArchive(options.archivePath, { limits, signal, onRead });
   const layout = findLayout(archive.entries, request.labels);
   assertClasses(layout, layout.images, []);
   const progress = new IngestProgress(emit, layout.images.length);
