@@ -20,6 +20,7 @@ import {
   coded,
   collect,
   extractFeatures,
+  fewDigits,
   payload,
   SMALL,
   type TestStore,
@@ -34,13 +35,10 @@ let digits: TrainPayload["request"]["dataset"];
 let few: TrainPayload["request"]["dataset"];
 let base: TrainResult;
 
-const fewOf = async (train: number) =>
-  (await collect(digitImages({ train, val: 40 }))).filter(({ name }) => /\/[0-3]\//.test(name));
-
 before(async () => {
   files = await testStore();
   digits = await files.digits(40, 20);
-  few = await files.ingest("few", await fewOf(100));
+  few = await files.ingest("few", await fewDigits());
   const augment = { crop: "center", flip: 0 };
   base = await train(files.store, payload(digits, { augment, optimizer: { learningRate: 1e-2 } }));
 });
@@ -61,7 +59,7 @@ test("a second job extracts nothing, ten further images ten, another head of the
   assert.deepEqual(first.features, { images, reused: 0, extracted: images, views: 1 });
   const second = await train(files.store, head({ epochs: 1, optimizer: { name: "sgd" }, seed: 9 }));
   assert.deepEqual(second.features, { images, reused: images, extracted: 0, views: 1 });
-  const more = await files.ingest("more", await fewOf(124));
+  const more = await files.ingest("more", await fewDigits(124));
   const added =
     (await prepare(files.store, head({}, more))).set.train.length -
     (await prepare(files.store, head())).set.train.length;

@@ -10,7 +10,7 @@ import {
 import { blobReader, ingestArchive } from "@cardinal/dataset";
 import { extractShard, ModelCache, SessionPool } from "@cardinal/inference";
 import { type ObjectStore, openStore } from "@cardinal/storage";
-import { digitsZip, tempDir, writeZip, type ZipEntry } from "@cardinal/testing";
+import { digitImages, digitsZip, tempDir, writeZip, type ZipEntry } from "@cardinal/testing";
 import { planFeatures, runTraining, type TrainingOptions } from "@cardinal/training";
 
 // Read by TensorFlow at its first op, which is later than this.
@@ -54,6 +54,11 @@ export async function testStore(): Promise<TestStore> {
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Digits of the four classes 0 to 3; `train` counts those of all ten. Of 100: 40 training images, 16 to validate. */
+export async function fewDigits(train = 100): Promise<ZipEntry[]> {
+  return (await collect(digitImages({ train, val: 40 }))).filter(({ name }) => /\/[0-3]\//.test(name));
 }
 
 let jobs = 0;

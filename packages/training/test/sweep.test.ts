@@ -11,7 +11,7 @@ import {
 } from "@cardinal/contracts";
 import { tf } from "@cardinal/resnext/tfjs";
 import { layout } from "@cardinal/storage";
-import { digitImages, guardLeaks } from "@cardinal/testing";
+import { guardLeaks } from "@cardinal/testing";
 import { runTraining } from "@cardinal/training";
 import { sweepOptimizers } from "../src/sweep-recipes.ts";
 import {
@@ -20,6 +20,7 @@ import {
   coded,
   collect,
   extractFeatures,
+  fewDigits,
   payload,
   type TestStore,
   testStore,
@@ -36,11 +37,7 @@ let base: TrainResult;
 before(async () => {
   files = await testStore();
   const digits = await files.digits(40, 20);
-  const all = await collect(digitImages({ train: 100, val: 40 }));
-  few = await files.ingest(
-    "few",
-    all.filter(({ name }) => /\/[0-3]\//.test(name)),
-  );
+  few = await files.ingest("few", await fewDigits());
   const crop = { augment: { crop: "center", flip: 0 } };
   base = await train(files.store, payload(digits, { ...crop, imageSize: 32, optimizer: { learningRate: 1e-2 } }));
   for (const request of [{}, { augment: {} }]) await extractFeatures(files.store, job(request));
