@@ -45,7 +45,6 @@ export const problemRecordSchema = z.strictObject({
 /**
  * Why a job does not move:
  * - `no_worker`: no live worker takes jobs of its queue; `worker_version`: those that do are older than its payload;
- *   `worker_capability`: none of them has what the job needs.
  * - `next`: a worker takes it as soon as one is free; `behind`: other jobs come first.
  * - `retry`: its last run failed with an error that may heal, and the pause before the next one is not over.
  * - `worker_silent`: the worker that ran it has died or cannot be reached; another one goes on soon.
@@ -54,7 +53,6 @@ export const problemRecordSchema = z.strictObject({
 export const waitingCodeSchema = z.enum([
   "no_worker",
   "worker_version",
-  "worker_capability",
   "next",
   "behind",
   "retry",

@@ -46,7 +46,10 @@ export const problems = {
   job_not_finished: entry(409, "The job has not ended yet."),
   results_not_ready: entry(409, "The job has no results yet."),
   job_already_finished: entry(409, "The job has already ended."),
-  job_not_retryable: entry(409, "Only a job that failed or was cancelled can be retried, while its inputs are there."),
+  job_not_retryable: entry(
+    409,
+    "Only a job that failed, was cancelled or has failed inputs can be retried, while its inputs are there.",
+  ),
   prefix_not_allowed: entry(403, "The prefix lies outside of the area whose images may be read."),
   base_required: entry(400, "Training only a part of the network needs a base model."),
   base_mismatch: entry(400, "The base model has another architecture than the request."),

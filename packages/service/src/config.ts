@@ -133,7 +133,11 @@ export const apiVariables = {
     "Take over a store that belongs to another Redis, because that one is lost for good",
   ),
   FEATURE_DAYS: variable(whole(30, 1, 3650), "30", "How long features of images stay in the cache, in days"),
-  MAX_UPLOAD_MB: variable(whole(20_480, 1, 10_000_000), "20480", "Largest archive that may be uploaded, in MB"),
+  MAX_UPLOAD_MB: variable(
+    whole(20_480, 1, 10_000_000),
+    "20480",
+    "Largest archive or file of weights that may be uploaded, in MB",
+  ),
   MAX_IMAGE_MB: variable(whole(32, 1, 1024), "32", "Largest single image for `POST /v1/predict/image`, in MB"),
   MAX_STREAMS: variable(
     whole(1_000, 1, 100_000),
@@ -156,11 +160,6 @@ export const workerVariables = {
     "300",
     "A compute process that tells nothing for so long is killed; its job uses an attempt",
   ),
-  CACHE_DIR: variable(
-    text(undefined),
-    "a folder below the system's temp folder",
-    "Where workers of a machine keep models that they fetched",
-  ),
 } as const;
 
 export const trainWorkerVariables = {
@@ -168,6 +167,11 @@ export const trainWorkerVariables = {
 } as const;
 
 export const predictWorkerVariables = {
+  CACHE_DIR: variable(
+    text(undefined),
+    "a folder below the system's temp folder",
+    "Where workers of a machine keep models that they fetched",
+  ),
   IMPORT_IDLE_TIMEOUT_MS: variable(
     whole(20_000, 10, 3_600_000),
     "20000",

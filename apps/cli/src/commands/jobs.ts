@@ -29,11 +29,13 @@ export function addJobCommands(program: Command): void {
   apiCommand(program, "cancel <id>", "cancel a job").action(async (id: string, options: ApiOptions) => {
     show(await clientOf(options).cancel(id), options);
   });
-  apiCommand(program, "retry <id>", "run a failed or cancelled job again: what it has is kept").action(
-    async (id: string, options: ApiOptions) => {
-      show(await clientOf(options).retry(id), options);
-    },
-  );
+  apiCommand(
+    program,
+    "retry <id>",
+    "run again a failed or cancelled job, or failed inputs: what it has is kept",
+  ).action(async (id: string, options: ApiOptions) => {
+    show(await clientOf(options).retry(id), options);
+  });
   apiCommand(program, "results <id>", "the rows of a predict job")
     .addOption(new Option("--format <format>").choices(["jsonl", "csv"]).default("jsonl"))
     .option("-o, --output <file>", "where they go, instead of standard output")
