@@ -7,7 +7,6 @@ import { epochSchema } from "./training.ts";
 export const MAX_WAIT_SECONDS = 60;
 
 const changeSchema = jobViewSchema.omit({ request: true, result: true, links: true });
-export type JobChange = z.infer<typeof changeSchema>;
 
 /**
  * Events of `GET /v1/jobs/:id/events`:

@@ -22,7 +22,6 @@ export const keyLimitsSchema = z.strictObject({
   /** Images of predictions, in batches and single. */
   imagesPerDay: limit,
 });
-export type KeyLimits = z.infer<typeof keyLimitsSchema>;
 
 export const keyRequestSchema = z.strictObject({
   name: nameSchema.refine((name) => name !== BOOTSTRAP_KEY, {

@@ -133,7 +133,6 @@ export type ShardInput = z.infer<typeof shardInputSchema>;
 
 /** An object of a prefix: its name is its whole key, its digest is known once it is read. */
 export const keyInputSchema = z.strictObject({ image: z.string(), key: z.string().min(1), bytes: z.int() });
-export type KeyInput = z.infer<typeof keyInputSchema>;
 
 /** One line of the inputs of a predict job's shard. */
 export const predictInputSchema = z.union([shardInputSchema, keyInputSchema]);

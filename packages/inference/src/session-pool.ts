@@ -7,7 +7,7 @@
  * Invariants:
  * - A model is loaded once: callers that come while it loads wait for the same load.
  * - A session is released only when nobody uses it.
- * - The models in memory have at most `maxBytes` together, but those in use and the one used last stay in any case.
+ * - The models in memory have at most `maxBytes` together, but those in use stay in any case, and one when none is.
  */
 import { stat } from "node:fs/promises";
 import { type Emit, type ModelManifest, problem } from "@cardinal/contracts";

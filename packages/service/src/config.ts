@@ -182,7 +182,7 @@ export const predictWorkerVariables = {
   MODEL_MEMORY_MB: variable(
     whole(500, 0, 1_000_000),
     "500",
-    "Models that a compute process keeps in memory, in MB of their files; those in use and the last one always stay",
+    "Models that a compute process keeps in memory, in MB of their files; those in use stay, and one when none is",
   ),
   CONTACT_SHEET_IMAGES: variable(
     whole(100, 0, 500),
