@@ -1,7 +1,7 @@
 /** Deleting a model: refused while it is used, and completed by whoever comes next when the process dies (removal.ts). */
 import { type Ancestor, CardinalError, problem } from "@cardinal/contracts";
 import { layout, type ObjectStore, type Removal, removeUnused } from "@cardinal/storage";
-import { listAliases } from "./aliases.ts";
+import { aliasesByModel } from "./aliases.ts";
 import { ancestorOf } from "./lineage.ts";
 import { findManifest, readModel } from "./registry.ts";
 import { sweepJob } from "./sweep.ts";
@@ -28,7 +28,7 @@ export function modelRemoval(store: ObjectStore, id: string, { by, jobs }: Delet
     key: layout.modelRemoval(id),
     by,
     async refuseWhenUsed() {
-      const users = { aliases: await aliasesOf(store, id), jobs: await jobs() };
+      const users = { aliases: (await aliasesByModel(store)).get(id) ?? [], jobs: await jobs() };
       if (users.aliases.length + users.jobs.length === 0) return;
       const names = [
         ...users.aliases.map((alias) => `the alias ${alias}`),
@@ -51,12 +51,6 @@ export function modelRemoval(store: ObjectStore, id: string, { by, jobs }: Delet
       await store.deletePrefix(layout.model(id));
     },
   };
-}
-
-async function aliasesOf(store: ObjectStore, id: string): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { alias, model } of listAliases(store)) if (model === id) names.push(alias);
-  return names;
 }
 
 async function remember(store: ObjectStore, ancestor: Ancestor): Promise<void> {

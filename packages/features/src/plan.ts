@@ -101,7 +101,6 @@ async function writePlan(
     signal?.throwIfAborted();
     const lines = images.map((input) => `${JSON.stringify(input)}\n`).join("");
     await store.put(layout.extractionInputs(job, shard), Buffer.from(lines), { signal });
-    return images.length;
   };
   const numbered = shards.map(({ images }, shard) => ({ images, shard }));
   for await (const _ of inBatches(numbered, PUTS_AT_ONCE, put));

@@ -46,7 +46,8 @@ function prefixed(prefix: string, tensors: Parameters): [string, ParameterTensor
   return Array.from(tensors, ([name, tensor]) => [prefix + name, tensor]);
 }
 
-function withoutPrefix(prefix: string, tensors: Parameters): Parameters {
+/** The tensors whose names begin with the prefix, by what follows it. */
+export function withoutPrefix(prefix: string, tensors: Parameters): Parameters {
   const chosen = [...tensors].filter(([name]) => name.startsWith(prefix));
   return new Map(chosen.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
 }

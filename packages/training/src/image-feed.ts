@@ -10,7 +10,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type Augment, CardinalError, type Emit, problem, type Transform } from "@cardinal/contracts";
 import { type Batch, batches, blobReader, seededRandom } from "@cardinal/dataset";
 import type { ObjectStore } from "@cardinal/storage";
-import type { LabelledImage } from "./training-set.ts";
+import { evaluationEnds, type LabelledImage } from "./training-set.ts";
 
 /** 400 MiB of views are 44,000 images of 28 pixels or 700 of 224. */
 const VIEW_BYTES = 400 * 2 ** 20;
@@ -55,8 +55,7 @@ export class ImageFeed {
 
   /** Centre views in batches of `batchSize`. Throws the signal's reason between two batches. */
   evaluation(images: LabelledImage[], batchSize: number): AsyncGenerator<ImageBatch> {
-    const ends = images.map((_, index) => index + 1).filter((end) => end % batchSize === 0 || end === images.length);
-    return this.#batches(images, ends, this.#centres(images), () => false);
+    return this.#batches(images, evaluationEnds(images.length, batchSize), this.#centres(images), () => false);
   }
 
   /**

@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { seededRandom } from "@cardinal/dataset";
 import type { AugmentedEpoch, ImageBatch } from "./image-feed.ts";
 import type { LabelledFeatures } from "./labelled-features.ts";
-import type { LabelledImage, TrainingSet } from "./training-set.ts";
+import { evaluationEnds, type LabelledImage, type TrainingSet } from "./training-set.ts";
 
 export interface FeatureBatch {
   images: LabelledImage[];
@@ -37,8 +37,7 @@ export class FeatureInputs implements TrainingInputs {
   }
 
   evaluation(images: LabelledImage[], batchSize: number): AsyncGenerator<FeatureBatch> {
-    const ends = images.map((_, index) => index + 1).filter((end) => end % batchSize === 0 || end === images.length);
-    return this.#batches(images, ends, (image) =>
+    return this.#batches(images, evaluationEnds(images.length, batchSize), (image) =>
       this.#row(this.#features.validation.features, this.#validation, image),
     );
   }

@@ -1,4 +1,4 @@
-/** What a head is trained on: the features of a data set's images, with their labels, from the feature cache. */
+/** What a head is trained on: the features of a data set's images, from the feature cache. */
 import { type FeatureCounts, type FeatureView, problem, type Recipe } from "@cardinal/contracts";
 import { backboneDigest, type FeatureNeed, plannedImages, readFeatures, viewDigest } from "@cardinal/features";
 import { type Architecture, architecture, featureChannels, type Parameters } from "@cardinal/resnext";
@@ -8,10 +8,10 @@ import type { LabelledImage, TrainingSet } from "./training-set.ts";
 export interface LabelledFeatures {
   /** Values of a row. */
   channels: number;
-  /** A matrix [images, channels] for each view; rows and labels in the order of the set's training images. */
-  train: { views: Float32Array[]; labels: Int32Array };
+  /** A matrix [images, channels] for each view; rows in the order of the set's training images. */
+  train: { views: Float32Array[] };
   /** The centre views of the set's validation images, in their order. */
-  validation: { features: Float32Array; labels: Int32Array };
+  validation: { features: Float32Array };
 }
 
 export interface HeadTrainingData {
@@ -57,13 +57,16 @@ export async function readLabelledFeatures(
   const views: Float32Array[] = [];
   for (const view of trainingViews(recipe)) views.push(await read(set.train, view));
   const features = await read(set.validation, "center");
-  const labels = (images: LabelledImage[]) => Int32Array.from(images, ({ label }) => label);
   return {
     channels: featureChannels(architecture(recipe.architecture)),
-    train: { views, labels: labels(set.train) },
-    validation: { features, labels: labels(set.validation) },
+    train: { views },
+    validation: { features },
   };
 }
+
+/** Images of a set, those of the same bytes counted once. */
+export const differentImages = ({ train, validation }: Pick<TrainingSet, "train" | "validation">): number =>
+  new Set([...train, ...validation].map(({ sha256 }) => sha256)).size;
 
 /** Where the features of a job came from. */
 export async function featureCounts(
@@ -71,7 +74,7 @@ export async function featureCounts(
   job: string,
   { recipe, set }: Pick<HeadTrainingData, "recipe" | "set">,
 ): Promise<FeatureCounts> {
-  const images = new Set([...set.train, ...set.validation].map(({ sha256 }) => sha256)).size;
+  const images = differentImages(set);
   // A job whose features went missing had some of them extracted again.
   const extracted = Math.min(images, await plannedImages(store, job));
   return { images, reused: images - extracted, extracted, views: trainingViews(recipe).length };

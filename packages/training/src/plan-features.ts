@@ -8,7 +8,7 @@ import { backboneDigest, planExtraction } from "@cardinal/features";
 import { architecture } from "@cardinal/resnext";
 import { exportOnnx } from "@cardinal/resnext/onnx";
 import { layout, type ObjectStore } from "@cardinal/storage";
-import { featureCounts, featureNeeds } from "./labelled-features.ts";
+import { differentImages, featureNeeds, trainingViews } from "./labelled-features.ts";
 import { type Prepared, prepare } from "./prepare.ts";
 
 export interface PlanFeaturesOptions {
@@ -33,7 +33,8 @@ export async function planFeatures(options: PlanFeaturesOptions): Promise<Featur
   const { transform } = recipe;
   const backbone = backboneDigest(recipe.architecture, start.parameters);
   const { shards } = await planExtraction({ store, job, backbone, transform, needs: featureNeeds(prepared), signal });
-  const { images, views } = await featureCounts(store, job, prepared);
+  const images = differentImages(prepared.set);
+  const views = trainingViews(recipe).length;
   const left = shards.reduce((sum, shard) => sum + shard.images, 0);
   const message = `features: ${images - left} of ${images} images are in the cache`;
   emit({ type: "log", level: "info", message, details: { images, views, left, shards: shards.length, backbone } });

@@ -80,8 +80,8 @@ interface SweepRun {
 
 /** What is left of the epoch under way for all heads that run, its validation, and a checkpoint. */
 async function sweepEpoch({ job, heads, weights, inputs, checkpoints, progress, lap }: SweepRun): Promise<void> {
-  const { recipe, set, ends, steps, network, emit } = job;
-  const context = { network, heads, weights, emit };
+  const { recipe, set, ends, steps, emit } = job;
+  const context = { classes: set.classes.length, heads, weights, emit };
   progress.phase(seen(heads), "training");
   for await (const step of stepsOfEpoch({ recipe, set, ends, inputs }, placeOf(heads))) {
     const figures = await stepHeads(context, step, { steps, lap });

@@ -6,6 +6,7 @@ import { decodeSafetensors, encodeSafetensors } from "@cardinal/checkpoint";
 import { problem } from "@cardinal/contracts";
 import type { Parameters, ParameterTensor } from "@cardinal/resnext";
 import { type HeadShape, HeadStack } from "@cardinal/resnext/tfjs";
+import { withoutPrefix } from "./checkpoint-file.ts";
 import { type CheckpointOptions, CheckpointStore } from "./checkpoint-store.ts";
 import { type HeadTraining, placeOf, runningHeads, sweepStateSchema } from "./sweep-state.ts";
 
@@ -58,7 +59,7 @@ export class SweepCheckpoints {
         Object.assign(heads[head]!, { state, error });
       });
       const options = new Map(runningHeads(heads).map((head) => [head, heads[head]!.recipe.optimizer]));
-      const stack = HeadStack.restored(shape, options, below("stack.", tensors));
+      const stack = HeadStack.restored(shape, options, withoutPrefix("stack.", tensors));
       this.#files.resumedAt(placeOf(heads));
       return { stack, best: bestOf(tensors, heads.length) };
     } catch (cause) {
@@ -75,13 +76,8 @@ export class SweepCheckpoints {
 function bestOf(tensors: Parameters, heads: number): Map<number, Parameters> {
   const best = new Map<number, Parameters>();
   for (let head = 0; head < heads; head++) {
-    const own = below(`best.${head}.`, tensors);
+    const own = withoutPrefix(`best.${head}.`, tensors);
     if (own.size > 0) best.set(head, own);
   }
   return best;
-}
-
-function below(prefix: string, tensors: Parameters): Parameters {
-  const chosen = [...tensors].filter(([name]) => name.startsWith(prefix));
-  return new Map(chosen.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
 }

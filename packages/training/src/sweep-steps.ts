@@ -1,7 +1,7 @@
 /** The verbs of a sweep's heads: a step of training, and an epoch's end. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CardinalError, Emit, Epoch } from "@cardinal/contracts";
-import { type HeadFigures, labelWeight, type Network, tf } from "@cardinal/resnext/tfjs";
+import { type HeadFigures, labelWeight } from "@cardinal/resnext/tfjs";
 import type { StepInput } from "./epoch-batches.ts";
 import { EvaluationSum } from "./evaluation.ts";
 import type { ImageBatch } from "./image-feed.ts";
@@ -13,8 +13,7 @@ import { type HeadTraining, runningHeads } from "./sweep-state.ts";
 import { endEpoch, endStep, type StepFigures } from "./training-state.ts";
 
 export interface HeadsContext {
-  /** Its backbone gives the features of batches that are images. */
-  network: Network;
+  classes: number;
   heads: HeadTraining[];
   weights: SweepWeights;
   emit: Emit;
@@ -25,7 +24,7 @@ export interface HeadsContext {
  * the head with the lowest loss.
  */
 export async function stepHeads(
-  { network, heads, weights, emit }: HeadsContext,
+  { heads, weights, emit }: HeadsContext,
   { batch, cuts }: StepInput,
   { steps, lap }: { steps: number; lap(): number },
 ): Promise<StepFigures> {
@@ -38,7 +37,7 @@ export async function stepHeads(
   let start = 0;
   for (const end of cuts) {
     if (start > 0) await nextTurn(); // messages are seen, but half a step is no state to go on from
-    const x = featureTensor(network, batch, start, end);
+    const x = inputTensor(batch, start, end);
     const figures = weights.stack.add({ x, labels: batch.labels.slice(start, end), ...how });
     x.dispose();
     for (const [head, { loss, correct }] of figures) {
@@ -67,13 +66,13 @@ export async function stepHeads(
  * are at their end leave the stack. Gives the epoch of the head that is best at it; undefined when all have failed.
  */
 export async function judgeHeads(
-  { network, heads, weights, emit }: HeadsContext,
+  { classes, heads, weights, emit }: HeadsContext,
   batches: AsyncIterable<ImageBatch | FeatureBatch>,
   lap: () => number,
 ): Promise<Epoch | undefined> {
-  const sums = new Map(runningHeads(heads).map((head) => [head, new EvaluationSum(network.numClasses)]));
+  const sums = new Map(runningHeads(heads).map((head) => [head, new EvaluationSum(classes)]));
   for await (const batch of batches) {
-    const x = featureTensor(network, batch);
+    const x = inputTensor(batch);
     const logits = weights.stack.logits(x);
     x.dispose();
     for (const [head, sum] of sums) sum.add(logits.get(head)!, [...batch.labels]);
@@ -115,15 +114,4 @@ function dropOut(heads: HeadTraining[], { stack, best }: SweepWeights): void {
   });
   const running = runningHeads(heads);
   if (running.length < stack.ids.length) stack.keep(running);
-}
-
-/** [rows, channels] of the rows from `start` to before `end`; of images, through the frozen backbone. */
-function featureTensor(network: Network, batch: ImageBatch | FeatureBatch, start = 0, end = batch.labels.length) {
-  const x = inputTensor(batch, start, end);
-  if ("features" in batch) return x;
-  return tf.tidy(() => {
-    const features = network.features(x);
-    x.dispose();
-    return features;
-  });
 }

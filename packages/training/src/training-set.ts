@@ -80,6 +80,13 @@ export function stepEnds(ends: readonly number[], accumulate: number): number[] 
   return ends.filter((_, index) => (index + 1) % accumulate === 0 || index === ends.length - 1);
 }
 
+/** Where the batches end in which so many images are judged. */
+export const evaluationEnds = (images: number, batchSize: number): number[] =>
+  stepEnds(
+    Array.from({ length: images }, (_, index) => index + 1),
+    batchSize,
+  );
+
 /** The training images of each class, in class index order. */
 export function classCounts({ classes, train }: Pick<TrainingSet, "classes" | "train">): ClassCount[] {
   const counts = classes.map((name) => ({ class: name, train: 0 }));
